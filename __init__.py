@@ -1,0 +1,39 @@
+"""Kalends: a scheduler inside your process, built of supervised actors, which keeps accounts."""
+
+from kalends.actors.housekeeper import HousekeepingReport
+from kalends.cleanup import CleanupRule
+from kalends.errors import (
+    ActorCrashed, AskTimeout, ConflictError, EventNotFound, ExecutionNotFound, ForkedError,
+    JobNotFound, KalendsError, MailboxFull, NotInitialized, PayloadTooLarge, SchedulerFailed,
+    StorageRefused, StorageUnavailable, TransitionError, ValidationFailed, VersionConflict,
+)  # fmt: skip
+from kalends.futures import Future
+from kalends.jobs.context import ExecutionContext, current
+from kalends.jobs.registry import Registry, default_registry
+from kalends.model import (
+    Attempt, Event, EventStatus, Execution, Failure, Fate, Gap, JournalEntry, JournalKind, Page,
+    Reason,
+)  # fmt: skip
+from kalends.policies import CatchUp, Delivery, Overlap, Policies
+from kalends.report import Report
+from kalends.result import Result
+from kalends.scheduler import Scheduler, SchedulerStatus
+from kalends.settings import Settings
+from kalends.shutdown import ShutdownReport
+from kalends.triggers import (
+    Trigger, calendar, cron, dates, every, holidays, once, rrule, weekdays,
+)  # fmt: skip
+
+job = default_registry.job
+
+__all__ = [
+    "ActorCrashed", "AskTimeout", "Attempt", "CatchUp", "CleanupRule", "ConflictError",
+    "Delivery", "Event", "EventNotFound", "EventStatus", "Execution", "ExecutionContext",
+    "ExecutionNotFound", "Failure", "Fate", "ForkedError", "Future", "Gap", "HousekeepingReport",
+    "JobNotFound", "JournalEntry", "JournalKind", "KalendsError", "MailboxFull", "NotInitialized",
+    "Overlap", "Page", "PayloadTooLarge", "Policies", "Reason", "Registry", "Report", "Result",
+    "Scheduler", "SchedulerFailed", "SchedulerStatus", "Settings", "ShutdownReport",
+    "StorageRefused", "StorageUnavailable", "TransitionError", "Trigger", "ValidationFailed",
+    "VersionConflict", "calendar", "cron", "current", "dates", "every", "holidays", "job", "once",
+    "rrule", "weekdays",
+]  # fmt: skip

@@ -1,0 +1,1 @@
+"""The actors: their runtime, and the four components of the scheduler."""

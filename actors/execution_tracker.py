@@ -1,0 +1,219 @@
+"""The execution tracker: what was claimed, what began, how it ended, and this process's lease.
+
+Owns: the node's lease in storage and the draining of the outbox. Outcomes wait in the outbox, which
+outlives this actor's incarnations, until their transaction has committed; recording one twice
+changes nothing, so a crash between commit and drop is harmless. However many attempts end
+meanwhile, one transaction at a time takes them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kalends.actors.runtime import Actor, handles
+from kalends.clock import Clock
+from kalends.errors import KalendsError
+from kalends.futures import Future
+from kalends.jobs.outbox import Outbox
+from kalends.jobs.runner import Runner
+from kalends.logs import get_log
+from kalends.messages import (
+    ClaimDue,
+    CountExecutions,
+    GetExecution,
+    Heartbeat,
+    ListExecutions,
+    ListGaps,
+    MakeReport,
+    MarkRunning,
+    Message,
+    OutcomesReady,
+    OutcomesRecorded,
+    OutcomesRefused,
+    SlotsFreed,
+)
+from kalends.model import Execution
+from kalends.storage.engine import Storage
+from kalends.storage.executions import ExecutionStore
+from kalends.storage.gaps import list_gaps
+from kalends.storage.nodes import NodeStore, Rescue
+from kalends.storage.reports import make_report
+
+__all__ = ["ExecutionTrackerActor"]
+
+_log = get_log()
+_GROUP = 5000
+"""Outcomes recorded in one unit of work, at most."""
+_MARK_EVERY = 0.2
+"""Seconds between looks for executions that have begun: shorter ones are recorded by their end
+alone.
+"""
+_RETRY_FIRST, _RETRY_LIMIT = 0.05, 5.0
+
+
+class ExecutionTrackerActor(Actor):
+    """Keeps the history. ``tell_loop`` tells the loop when executions have ended."""
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        store: ExecutionStore,
+        nodes: NodeStore,
+        clock: Clock,
+        runner: Runner,
+        outbox: Outbox,
+        tell_loop: Callable[[Message], None],
+        lease: float,
+        enabled: bool,
+    ) -> None:
+        super().__init__()
+        self._storage = storage
+        self._store = store
+        self._nodes = nodes
+        self._clock = clock
+        self._runner = runner
+        self._outbox = outbox
+        self._tell_loop = tell_loop
+        self._lease = lease
+        self._enabled = enabled
+        self._recording = False
+        self._mark_all = True
+        self._retry_in = _RETRY_FIRST
+
+    def on_start(self) -> None:
+        """Take or renew the lease, rescue what dead processes left open, look into the outbox.
+
+        Before the loop starts: an execution that nobody runs any more must not count as an overlap.
+        A restart waits for nothing: a database that is away for a while must not cost the budget.
+        """
+        if self._enabled:
+            if self.cell.incarnation == 1:
+                self._beat().get().log()
+                self.after(self._lease / 3, Heartbeat())
+            else:
+                self.heartbeat(Heartbeat())
+            self.after(_MARK_EVERY, MarkRunning())
+            self.tell_self(OutcomesReady())
+
+    # -- outcomes ------------------------------------------------------------------------------
+
+    @handles(OutcomesReady)
+    def record(self, message: OutcomesReady) -> None:
+        """Record what the outbox holds; the end of a transaction under way looks again."""
+        if self._recording:
+            return
+        outcomes = self._outbox.peek(_GROUP)
+        if not outcomes:
+            if not self._outbox.rest():
+                self.tell_self(message)
+            return
+        self._recording, since = True, self._outbox.dropped
+        future = self._storage.write(lambda db: self._store.record(db, outcomes))
+        future.add_done_callback(lambda done: self._settled(len(outcomes), since, done))
+
+    def _settled(self, count: int, since: int, done: Future[tuple[str, ...]]) -> None:
+        if done.error is None:
+            self.tell_self(OutcomesRecorded(count, since, done.value or ()))
+        elif isinstance(done.error, KalendsError):
+            self.tell_self(OutcomesRefused(str(done.error)))
+        else:
+            self.fail(done.error)
+
+    @handles(OutcomesRecorded)
+    def recorded(self, message: OutcomesRecorded) -> None:
+        """Forget what is durable, tell the loop, go on with the rest."""
+        self._recording = False
+        self._retry_in = _RETRY_FIRST
+        self._outbox.drop(message.count, message.since)
+        for execution_id in message.rejected:
+            _log.warning("outcome_rejected", execution_id=execution_id)
+        self._tell_loop(SlotsFreed())
+        self.record(OutcomesReady())
+
+    @handles(OutcomesRefused)
+    def refused(self, message: OutcomesRefused) -> None:
+        """Try again later; the outcomes stay where they are."""
+        self._recording = False
+        self.after(self._retry_in, OutcomesReady())
+        self._retry_in = min(self._retry_in * 2, _RETRY_LIMIT)
+
+    @handles(MarkRunning)
+    def mark_running(self, message: MarkRunning) -> None:
+        """Write down what has begun since the last look and still runs."""
+        found = self._runner.running() if self._mark_all else self._runner.newly_begun()
+        if found:
+            self._mark_all = False
+            begun = [(item.execution_id, item.attempt, item.started_us) for item in found]
+            self._storage.write(lambda db: self._store.mark_running(db, begun)).add_done_callback(
+                self._marked
+            )
+        self.after(_MARK_EVERY, message)
+
+    def _marked(self, done: Future[int]) -> None:
+        if isinstance(done.error, KalendsError):
+            self._mark_all = True  # look at everything that runs, next time
+        elif done.error is not None:
+            self.fail(done.error)
+
+    # -- the lease -----------------------------------------------------------------------------
+
+    @handles(Heartbeat)
+    def heartbeat(self, message: Heartbeat) -> None:
+        """Renew the lease, and rescue what was held under leases that have ended.
+
+        A refusal of the storage is tried again at the next beat.
+        """
+        self._beat().add_done_callback(self._beaten)
+        self.after(self._lease / 3, message)
+
+    def _beat(self) -> Future[Rescue]:
+        now = self._clock.now_us()
+
+        def unit(db: Any) -> Rescue:
+            self._nodes.renew(db, now=now)
+            return self._nodes.rescue(db, now=now)
+
+        return self._storage.write(unit)
+
+    def _beaten(self, done: Future[Rescue]) -> None:
+        if done.value is not None and done.value.nodes:
+            done.value.log()
+            self._tell_loop(ClaimDue())
+        elif done.error is not None and not isinstance(done.error, KalendsError):
+            self.fail(done.error)
+
+    # -- history -------------------------------------------------------------------------------
+
+    @handles(GetExecution)
+    def get(self, message: GetExecution) -> Future[Execution]:
+        """One execution with its attempts."""
+        return self._storage.read(lambda db: self._store.get(db, message.execution_id))
+
+    @handles(ListExecutions)
+    def list(self, message: ListExecutions) -> Future[Any]:
+        """A page of executions."""
+        return self._storage.read(lambda db: self._store.list(db, message.query))
+
+    @handles(CountExecutions)
+    def count(self, message: CountExecutions) -> Future[int]:
+        """How many executions there are."""
+        return self._storage.read(lambda db: self._store.count(db, message.query))
+
+    @handles(ListGaps)
+    def gaps(self, message: ListGaps) -> Future[Any]:
+        """A page of gaps."""
+        return self._storage.read(lambda db: list_gaps(db, message.query))
+
+    @handles(MakeReport)
+    def report(self, message: MakeReport) -> Future[Any]:
+        """Counts, rates and percentiles."""
+        return self._storage.read(
+            lambda db: make_report(
+                db,
+                event_id=message.event_id,
+                since=message.since,
+                until=message.until,
+                bucket_us=message.bucket_us,
+            )
+        )

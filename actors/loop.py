@@ -1,0 +1,288 @@
+"""The loop: finds what is due, claims it a little ahead of time, and hands it to the runner.
+
+Owns: the decision when to look next. It looks when the earliest instant comes within the
+claim-ahead horizon, when somebody says that something changed, and at least every ``max_sleep``
+seconds; every sleep is computed anew from the wall clock, so a jump of it costs at most one sleep.
+Claims go to the runner as their transaction commits, on the writer's thread: whatever is committed
+later finds them there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kalends.actors.hub import Timer
+from kalends.actors.runtime import Actor, handles
+from kalends.clock import US, Clock
+from kalends.errors import KalendsError, NotInitialized
+from kalends.futures import Future
+from kalends.ids import IdSource
+from kalends.jobs.outbox import Outbox
+from kalends.jobs.runner import Runner
+from kalends.logs import get_log
+from kalends.messages import (
+    Claim,
+    ClaimDue,
+    ClaimRefused,
+    ClaimUnrunnable,
+    Drain,
+    DueClaimed,
+    EventsChanged,
+    SlotsFreed,
+    TriggerNow,
+)
+from kalends.model import Execution, JournalKind
+from kalends.settings import Settings
+from kalends.storage.claims import Claimed, ClaimStore
+from kalends.storage.engine import Storage
+from kalends.storage.executions import ExecutionStore
+from kalends.storage.journal import write_entry
+
+__all__ = ["LoopActor", "jump_of"]
+
+_log = get_log()
+_JUMP = 1.0
+"""Seconds by which wall and monotonic time may part between two looks: more is a jump.
+"""
+_RETRY_FIRST, _RETRY_LIMIT = 0.05, 5.0
+
+
+def jump_of(wall_us: int, monotonic: float) -> float | None:
+    """How far (seconds) the wall clock jumped, when both clocks moved so far; None: it did not."""
+    moved = wall_us / US - monotonic
+    return moved if abs(moved) > _JUMP else None
+
+
+class LoopActor(Actor):
+    """Claims what is due."""
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        store: ClaimStore,
+        executions: ExecutionStore,
+        ids: IdSource,
+        node: str,
+        clock: Clock,
+        runner: Runner,
+        outbox: Outbox,
+        settings: Settings,
+    ) -> None:
+        super().__init__()
+        self._storage = storage
+        self._store = store
+        self._executions = executions
+        self._ids = ids
+        self._node = node
+        self._clock = clock
+        self._runner = runner
+        self._outbox = outbox
+        self._settings = settings
+        self._ahead = round(settings.claim_ahead * US)
+        self._claiming = False
+        self._again = False
+        self._full = False
+        self._blocked_until: int | None = None
+        self._wake: Timer | None = None
+        self._wake_at: int | None = None
+        self._retry_in = _RETRY_FIRST
+        self._seen = (clock.now_us(), clock.monotonic())
+
+    def on_start(self) -> None:
+        """Look at once: what is due may have been due for long."""
+        self.tell_self(ClaimDue())
+
+    # -- claiming ------------------------------------------------------------------------------
+
+    @handles(ClaimDue)
+    def claim(self, message: ClaimDue) -> None:
+        """Start a claim transaction, unless one is under way: its end looks again."""
+        self._notice_jump()
+        if self._runner.halted:
+            return
+        if self._claiming:
+            self._again = True
+            return
+        room = self._settings.claim_limit - self._runner.in_flight
+        self._full = room <= 0
+        if self._full:
+            # SlotsFreed looks again; the timer is for claims that were taken back.
+            self._sleep_until(self._clock.now_us() + round(self._settings.max_sleep * US))
+            return
+        self._claiming = True
+        now = self._clock.now_us()
+        settled = self._outbox.pending_ids()
+        limit = min(room, self._settings.claim_batch)
+        future = self._storage.write(
+            lambda db: self._store.claim_due(
+                db, now=now, ahead=self._ahead, limit=limit, settled=settled
+            )
+        )
+        future.add_done_callback(self._claimed)
+
+    def _claimed(self, done: Future[Claimed]) -> None:
+        """On the writer's thread, right after the commit and before the next transaction."""
+        claimed = done.value
+        if claimed is not None:
+            self._runner.submit(claimed.claims)
+            self.tell_self(
+                DueClaimed(
+                    len(claimed.claims), claimed.next_due, claimed.blocked_until, claimed.more
+                )
+            )
+        elif isinstance(done.error, KalendsError):
+            self.tell_self(ClaimRefused(str(done.error)))
+        elif done.error is not None:
+            self.fail(done.error)
+
+    @handles(DueClaimed)
+    def claimed(self, message: DueClaimed) -> None:
+        """Sleep until the next instant comes near."""
+        self._claiming = False
+        self._retry_in = _RETRY_FIRST
+        self._blocked_until = message.blocked_until
+        if message.more or self._again:
+            self._again = False
+            self.claim(ClaimDue())
+            return
+        wakes = [self._clock.now_us() + round(self._settings.max_sleep * US)]
+        if message.next_due is not None:
+            wakes.append(message.next_due - self._ahead)
+        if message.blocked_until is not None:
+            wakes.append(message.blocked_until)
+        self._sleep_until(min(wakes))
+
+    @handles(ClaimRefused)
+    def refused(self, message: ClaimRefused) -> None:
+        """Nothing runs without a durable claim: try again, ever more slowly up to a limit."""
+        self._claiming = False
+        self._sleep_until(self._clock.now_us() + round(self._retry_in * US))
+        self._retry_in = min(self._retry_in * 2, _RETRY_LIMIT)
+
+    @handles(EventsChanged)
+    def changed(self, message: EventsChanged) -> None:
+        """Look earlier, if what changed is due earlier than the next look."""
+        if message.earliest is None:
+            return
+        look_at = message.earliest - self._ahead
+        if self._claiming:
+            self._again = True
+        elif self._wake_at is None or look_at < self._wake_at:
+            self._sleep_until(look_at)
+
+    @handles(SlotsFreed)
+    def freed(self, message: SlotsFreed) -> None:
+        """Look again where a full queue or a running execution held something up."""
+        if self._full or self._blocked_until is not None:
+            self.claim(ClaimDue())
+
+    def _sleep_until(self, wall_us: int) -> None:
+        if self._wake is not None:
+            self._wake.cancel()
+        self._wake_at = wall_us
+        wait = (wall_us - self._clock.now_us()) / US
+        if wait <= 0:
+            self._wake = None
+            self.tell_self(ClaimDue())
+        else:
+            self._wake = self.after(min(wait, self._settings.max_sleep), ClaimDue())
+
+    def _notice_jump(self) -> None:
+        now, monotonic = self._clock.now_us(), self._clock.monotonic()
+        jump = jump_of(now - self._seen[0], monotonic - self._seen[1])
+        self._seen = (now, monotonic)
+        if jump is None:
+            return
+        _log.warning("clock_jumped", seconds=round(jump, 3))
+        self._unit(
+            lambda db: write_entry(
+                db,
+                JournalKind.CLOCK_JUMPED,
+                now=now,
+                ids=self._ids,
+                node=self._node,
+                seconds=round(jump, 6),
+            )
+        )
+
+    def _unit(self, unit: Any) -> None:
+        """Write something nobody waits for; a refusal of the storage has been logged there."""
+
+        def check(done: Future[Any]) -> None:
+            if done.error is not None and not isinstance(done.error, KalendsError):
+                self.fail(done.error)
+
+        self._storage.write(unit).add_done_callback(check)
+
+    # -- on demand -----------------------------------------------------------------------------
+
+    @handles(ClaimUnrunnable)
+    def unrunnable(self, message: ClaimUnrunnable) -> None:
+        """Quarantine the event of a claim that cannot be carried out."""
+        now = self._clock.now_us()
+        _log.error(
+            "event_quarantined",
+            event_id=message.claim.event_id,
+            job=message.claim.job,
+            error=message.error,
+        )
+
+        def again() -> None:
+            # Not a timer of this incarnation's: nobody else knows of this claim.
+            self.cell.hub.after(_RETRY_LIMIT, lambda: self.tell_self(message))
+
+        def check(done: Future[None]) -> None:
+            if isinstance(done.error, KalendsError):
+                self.cell.hub.call(again)
+            elif done.error is not None:
+                self.fail(done.error)
+
+        self._storage.write(
+            lambda db: self._store.refuse(db, message.claim, now=now, error=message.error)
+        ).add_done_callback(check)
+
+    @handles(TriggerNow)
+    def trigger_now(self, message: TriggerNow) -> Future[Execution]:
+        """Claim and run one execution outside of the rule."""
+        if self._runner.halted:
+            raise NotInitialized("the scheduler is shutting down")
+        now = self._clock.now_us()
+        claims: list[Claim] = []
+
+        def unit(db: Any) -> Execution:
+            claims[:] = [
+                self._store.trigger_now(db, message.event_id, now=now, author=message.author)
+            ]
+            return self._executions.get(db, claims[0].id)
+
+        future = self._storage.write(unit)
+
+        def committed(done: Future[Execution]) -> None:
+            if done.error is None:
+                self._runner.submit(claims)
+
+        future.add_done_callback(committed)
+        return future
+
+    @handles(Drain)
+    def drain(self, message: Drain) -> Future[None]:
+        """Claim nothing more; make due again what was claimed and has not begun."""
+        self._runner.halt()
+        if self._wake is not None:
+            self._wake.cancel()
+        answer: Future[None] = Future()
+
+        def committed(done: Future[None]) -> None:
+            # Every claim committed before is with the runner now: nothing can slip in any more.
+            if done.error is not None:
+                answer.resolve(None, done.error)
+                return
+            claims = self._runner.disarm_all()
+            second = self._storage.write(lambda db: self._store.give_back(db, claims))
+            second.add_done_callback(finish)
+
+        def finish(done: Future[Any]) -> None:
+            answer.resolve(None, done.error)
+
+        self._storage.write(lambda _: None).add_done_callback(committed)
+        return answer

@@ -1,0 +1,294 @@
+"""The typed proxies: every call is a message to an actor, every answer a future of a known type.
+
+``scheduler.events``, ``.executions``, ``.loop`` and ``.housekeeper`` are these. A call checks its
+arguments on the caller's thread, sends one message and returns at once; ``future.get(timeout=…)``
+or ``await future`` has the answer. Every refusal, a wrong argument included, is in the future."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+import pendulum
+
+from kalends.actors.housekeeper import HousekeepingReport
+from kalends.actors.runtime import Ref
+from kalends.cleanup import CleanupReport
+from kalends.clock import US
+from kalends.definitions import DefinitionChecker
+from kalends.futures import Future, failed
+from kalends.messages import (
+    CountEvents,
+    CountExecutions,
+    CreateEvents,
+    DeleteEvent,
+    GetEvent,
+    GetExecution,
+    KeepHouse,
+    ListEvents,
+    ListExecutions,
+    ListGaps,
+    ListJournal,
+    MakeReport,
+    Message,
+    OnConflict,
+    PauseEvent,
+    PreviewEvent,
+    ReleaseEvent,
+    ResumeEvent,
+    RunCleanup,
+    TriggerNow,
+    UpdateEvent,
+)
+from kalends.model import Event, Execution, Gap, JournalEntry, Page
+from kalends.refusals import refusal_of
+from kalends.report import Report
+from kalends.triggers import Trigger
+from kalends.validation import (
+    choice,
+    event_query,
+    execution_query,
+    flag,
+    gap_query,
+    identifier,
+    instant,
+    journal_query,
+    note,
+    number,
+    optional_text,
+    text,
+)
+
+__all__ = ["EventsProxy", "ExecutionsProxy", "HousekeeperProxy", "LoopProxy"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _in_future(call: Callable[P, Future[T]]) -> Callable[P, Future[T]]:
+    """Put a refusal of the arguments into the future, where all others are."""
+
+    @functools.wraps(call)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        try:
+            return call(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001  (the arguments' own code may raise anything)
+            return failed(refusal_of(call, args, kwargs, error))
+
+    return wrapper
+
+
+class _Proxy:
+    """The ref of one actor, from wherever the scheduler keeps it."""
+
+    def __init__(self, ref: Callable[[], Ref[Any]]) -> None:
+        self._ref = ref
+
+    def _ask(self, message: Message) -> Future[Any]:
+        future: Future[Any] = self._ref().ask(message, block=False)
+        return future
+
+
+class EventsProxy(_Proxy):
+    """Messages to the ``EventManagerActor``."""
+
+    def __init__(self, ref: Callable[[], Ref[Any]], checker: DefinitionChecker) -> None:
+        super().__init__(ref)
+        self._checker = checker
+
+    @_in_future
+    def create(
+        self,
+        job: Callable[..., Any] | str,
+        trigger: Trigger,
+        *,
+        on_conflict: OnConflict | str = OnConflict.ERROR,
+        author: str | None = None,
+        **fields: Any,
+    ) -> Future[Event]:
+        """Schedule one event; ``fields`` as for ``Scheduler.schedule_event``."""
+        definition = self._checker.definition({"job": job, "trigger": trigger, **fields})
+        many: Future[tuple[Event, ...]] = self._ask(
+            CreateEvents(
+                (definition,),
+                choice(OnConflict, on_conflict, "on_conflict"),
+                optional_text(author, "author"),
+            )
+        )
+        one: Future[Event] = Future(many.timeout)
+
+        def first(done: Future[tuple[Event, ...]]) -> None:
+            one.resolve(done.value[0] if done.value else None, done.error)
+
+        many.add_done_callback(first)
+        return one
+
+    @_in_future
+    def create_many(
+        self,
+        events: Iterable[Mapping[str, Any]],
+        *,
+        on_conflict: OnConflict | str = OnConflict.ERROR,
+        author: str | None = None,
+    ) -> Future[tuple[Event, ...]]:
+        """Schedule events in one transaction, all or none; each a mapping of the fields of
+        ``create``.
+        """
+        return self._ask(
+            CreateEvents(
+                self._checker.definitions(events),
+                choice(OnConflict, on_conflict, "on_conflict"),
+                optional_text(author, "author"),
+            )
+        )
+
+    @_in_future
+    def get(self, event_id: str, *, deleted: bool = False) -> Future[Event]:
+        """One event; a tombstone only with ``deleted=True``."""
+        return self._ask(GetEvent(identifier(event_id, "event_id"), flag(deleted, "deleted")))
+
+    @_in_future
+    def update(
+        self,
+        event_id: str,
+        *,
+        version: int | None = None,
+        author: str | None = None,
+        **changes: Any,
+    ) -> Future[Event]:
+        """Change fields of an event, if ``version`` (when given) is still the current one."""
+        wanted = None if version is None else int(number(version, "version", 1, 2**53, whole=True))
+        return self._ask(
+            UpdateEvent(
+                identifier(event_id, "event_id"),
+                self._checker.changes(changes),
+                wanted,
+                optional_text(author, "author"),
+            )
+        )
+
+    @_in_future
+    def pause(
+        self, event_id: str, *, note: str | None = None, author: str | None = None
+    ) -> Future[Event]:
+        """Stop looking at an event; what is due meanwhile is skipped as paused."""
+        return self._ask(PauseEvent(*_who(event_id, note, author)))
+
+    @_in_future
+    def resume(
+        self, event_id: str, *, note: str | None = None, author: str | None = None
+    ) -> Future[Event]:
+        """Look at a paused event again."""
+        return self._ask(ResumeEvent(*_who(event_id, note, author)))
+
+    @_in_future
+    def release(
+        self, event_id: str, *, note: str | None = None, author: str | None = None
+    ) -> Future[Event]:
+        """Look at a quarantined event again."""
+        return self._ask(ReleaseEvent(*_who(event_id, note, author)))
+
+    @_in_future
+    def delete(
+        self, event_id: str, *, note: str | None = None, author: str | None = None
+    ) -> Future[Event]:
+        """Leave a tombstone; its history stays."""
+        return self._ask(DeleteEvent(*_who(event_id, note, author)))
+
+    @_in_future
+    def list(self, **query: Any) -> Future[Page[Event]]:
+        """A page of events; the conditions are the fields of ``messages.EventQuery``."""
+        return self._ask(ListEvents(event_query(**query)))
+
+    @_in_future
+    def count(self, **query: Any) -> Future[int]:
+        """How many events meet the conditions."""
+        return self._ask(CountEvents(event_query(**query)))
+
+    @_in_future
+    def journal(self, **query: Any) -> Future[Page[JournalEntry]]:
+        """A page of the journal, newest first."""
+        return self._ask(ListJournal(journal_query(**query)))
+
+    @_in_future
+    def preview(self, event_id: str, count: int = 5) -> Future[tuple[pendulum.DateTime, ...]]:
+        """The next ``count`` (1 to 1000) instants of an event's rule."""
+        wanted = int(number(count, "count", 1, 1000, whole=True))
+        return self._ask(PreviewEvent(identifier(event_id, "event_id"), wanted))
+
+
+class ExecutionsProxy(_Proxy):
+    """Messages to the ``ExecutionTrackerActor``."""
+
+    @_in_future
+    def get(self, execution_id: str) -> Future[Execution]:
+        """One execution with its attempts."""
+        return self._ask(GetExecution(identifier(execution_id, "execution_id")))
+
+    @_in_future
+    def list(self, **query: Any) -> Future[Page[Execution]]:
+        """A page of executions; the conditions are the fields of ``messages.ExecutionQuery``."""
+        return self._ask(ListExecutions(execution_query(**query)))
+
+    @_in_future
+    def count(self, **query: Any) -> Future[int]:
+        """How many executions meet the conditions."""
+        return self._ask(CountExecutions(execution_query(**query)))
+
+    @_in_future
+    def gaps(self, **query: Any) -> Future[Page[Gap]]:
+        """A page of gaps, newest first; the conditions are the fields of ``messages.GapQuery``."""
+        return self._ask(ListGaps(gap_query(**query)))
+
+    @_in_future
+    def report(
+        self,
+        *,
+        event_id: str | None = None,
+        since: Any = None,
+        until: Any = None,
+        bucket: float | None = None,
+    ) -> Future[Report]:
+        """Counts, rates and percentiles over ``since <= due < until``; ``bucket`` in seconds."""
+        return self._ask(
+            MakeReport(
+                None if event_id is None else identifier(event_id, "event_id"),
+                instant(since, "since"),
+                instant(until, "until"),
+                None
+                if bucket is None
+                else round(number(bucket, "bucket", 1.0, 1000 * 366 * 86_400.0) * US),
+            )
+        )
+
+
+class LoopProxy(_Proxy):
+    """Messages to the ``LoopActor``."""
+
+    @_in_future
+    def trigger_now(self, event_id: str, *, author: str | None = None) -> Future[Execution]:
+        """Run an event once, now, outside of its rule; the answer comes when that is durable."""
+        return self._ask(
+            TriggerNow(identifier(event_id, "event_id"), optional_text(author, "author"))
+        )
+
+
+class HousekeeperProxy(_Proxy):
+    """Messages to the ``HousekeeperActor``."""
+
+    @_in_future
+    def keep_house(self) -> Future[HousekeepingReport]:
+        """Do one round now, or join the one under way."""
+        return self._ask(KeepHouse())
+
+    @_in_future
+    def run_cleanup(self, rule: str, *, dry_run: bool = False) -> Future[CleanupReport]:
+        """Run one file rule of the settings now."""
+        return self._ask(RunCleanup(text(rule, "rule", 200), flag(dry_run, "dry_run")))
+
+
+def _who(
+    event_id: str, remark: str | None, author: str | None
+) -> tuple[str, str | None, str | None]:
+    return identifier(event_id, "event_id"), note(remark, "note"), optional_text(author, "author")

@@ -1,0 +1,167 @@
+"""Event definitions as callers give them, checked whole before any message is sent.
+
+The check runs on the caller's own thread: what it costs, the caller pays, and nothing half-right
+reaches an actor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from kalends.errors import KalendsError, ValidationFailed
+from kalends.jobs.codec import encode_arguments, type_name
+from kalends.jobs.registry import Registry
+from kalends.messages import Changes, Definition
+from kalends.policies import CatchUp, Delivery, Overlap, Policies
+from kalends.settings import POLICY_RANGES, Settings
+from kalends.triggers import Cron, Interval, Once, Trigger, from_json
+from kalends.validation import MAX_NAME, choice, known_keywords, note, number, tags, text
+
+__all__ = ["MAX_BULK", "DefinitionChecker"]
+
+MAX_BULK = 1_000_000
+"""The most events one call may create."""
+
+
+def _ranged(field: str, *, whole: bool) -> Callable[[object, str], float]:
+    low, high = POLICY_RANGES[field]
+    kind = int if whole else float
+    return lambda value, path: kind(number(value, path, low, high, whole=whole))
+
+
+_POLICY_CHECKS: dict[str, Callable[[object, str], Any]] = {
+    "catch_up": lambda value, path: choice(CatchUp, value, path),
+    "catch_up_window": _ranged("catch_up_window", whole=False),
+    "catch_up_limit": _ranged("catch_up_limit", whole=True),
+    "overlap": lambda value, path: choice(Overlap, value, path),
+    "delivery": lambda value, path: choice(Delivery, value, path),
+    "max_attempts": _ranged("max_attempts", whole=True),
+}
+_FIELDS = ("job", "trigger", "name", "args", "kwargs", "tags", "note", *_POLICY_CHECKS)
+
+
+class DefinitionChecker:
+    """Checks definitions against the registered jobs and the limits of the settings."""
+
+    def __init__(self, registry: Registry, settings: Settings) -> None:
+        self._registry = registry
+        self._settings = settings
+
+    def definition(self, values: Mapping[str, Any], path: str = "event") -> Definition:
+        """The definition that ``values`` (the keywords of ``schedule_event``) describe.
+
+        Raises ``ValidationFailed`` (or ``JobNotFound``, ``PayloadTooLarge``) naming the path.
+        """
+        if not isinstance(values, Mapping):
+            raise ValidationFailed(
+                f"{path} must be a mapping of fields, not {type_name(values)}", path=path
+            )
+        values = dict(values)  # read once: what was checked is what is stored
+        known_keywords(values, _FIELDS, path)
+        for field in ("job", "trigger"):
+            if field not in values:
+                raise ValidationFailed(f"{path} lacks {field!r}", path=f"{path}.{field}")
+        name = values.get("name")
+        return Definition(
+            name=None if name is None else text(name, "name", MAX_NAME),
+            job=self._job(values["job"]),
+            arguments=self._arguments(values.get("args", ()), values.get("kwargs")),
+            trigger=_trigger(values["trigger"]),
+            policies=self._policies(values),
+            tags=tags(values.get("tags", ()), "tags"),
+            note=note(values.get("note"), "note"),
+        )
+
+    def definitions(self, items: Iterable[Mapping[str, Any]]) -> tuple[Definition, ...]:
+        """All of them, or an error whose path begins with the place of the first wrong one."""
+        if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+            raise ValidationFailed(
+                f"events must be a list of mappings, not {type_name(items)}", path="events"
+            )
+        checked: list[Definition] = []
+        for place, values in enumerate(items):
+            if place >= MAX_BULK:
+                raise ValidationFailed(f"more than {MAX_BULK} events in one call", path="events")
+            try:
+                checked.append(self.definition(values))
+            except KalendsError as error:
+                inner = str(error.details.get("path", "")).removeprefix("event").lstrip(".")
+                error.details["path"] = f"[{place}].{inner}".rstrip(".")
+                raise
+        return tuple(checked)
+
+    def changes(self, values: Mapping[str, Any]) -> Changes:
+        """The changes that the keywords of ``update_event`` describe."""
+        known_keywords(values, _FIELDS, "changes")
+        if not values:
+            raise ValidationFailed("nothing to change was given", path="changes")
+        fresh: dict[str, Any] = {}
+        if "name" in values:
+            fresh["name"] = text(values["name"], "name", MAX_NAME)
+        if "job" in values:
+            fresh["job"] = self._job(values["job"])
+        if "args" in values or "kwargs" in values:
+            if not ("args" in values and "kwargs" in values):
+                raise ValidationFailed("args and kwargs change together: give both", path="kwargs")
+            fresh["arguments"] = self._arguments(values["args"], values["kwargs"])
+        if "trigger" in values:
+            fresh["trigger"] = _trigger(values["trigger"])
+        if "tags" in values:
+            fresh["tags"] = tags(values["tags"], "tags")
+        if "note" in values:
+            fresh["note"] = note(values["note"], "note")
+        policies = {
+            field: check(values[field], field)
+            for field, check in _POLICY_CHECKS.items()
+            if field in values
+        }
+        if policies:
+            fresh["policies"] = policies
+        return Changes(**fresh)
+
+    def _job(self, value: Any) -> str:
+        name = self._registry.name_of(value)
+        self._registry.get(name)
+        return name
+
+    def _arguments(self, args: object, kwargs: object) -> str:
+        if isinstance(args, str | bytes) or not isinstance(args, list | tuple):
+            raise ValidationFailed(
+                f"args must be a list or tuple, not {type_name(args)}", path="args"
+            )
+        if kwargs is not None and not isinstance(kwargs, dict):
+            raise ValidationFailed(f"kwargs must be a dict, not {type_name(kwargs)}", path="kwargs")
+        given = {} if kwargs is None else kwargs
+        return encode_arguments(args, given, self._settings.max_arguments)
+
+    def _policies(self, values: Mapping[str, Any]) -> Policies:
+        given = {
+            field: check(values[field], field)
+            for field, check in _POLICY_CHECKS.items()
+            if field in values
+        }
+        return (
+            msgspec.structs.replace(self._settings.policies, **given)
+            if given
+            else (self._settings.policies)
+        )
+
+
+def _trigger(value: object) -> Trigger:
+    if type(value) in _PLAIN_RULES or (isinstance(value, Trigger) and _reads_back(value)):
+        return value  # type: ignore[return-value]  # a Trigger, by either condition
+    raise ValidationFailed(
+        f"trigger must be a rule, such as every(...) or cron(...) make, not {type_name(value)}",
+        path="trigger",
+    )
+
+
+_PLAIN_RULES = (Once, Interval, Cron)
+"""Rules that hold no other rule: the type alone says that they can be stored."""
+
+
+def _reads_back(trigger: Trigger) -> bool:
+    """Whether the stored form gives the same rule: an application's own subclass does not."""
+    return from_json(trigger.to_json()) == trigger

@@ -1,0 +1,1 @@
+"""Executors: where jobs run. One contract (``base``), several kinds."""

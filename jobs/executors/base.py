@@ -1,0 +1,206 @@
+"""What every executor promises, and the task that is handed to one.
+
+The contract, held by ``kalends.testing.executor_contract`` for every kind:
+
+- ``submit`` may be called from any thread and never blocks; tasks begin in the order they were
+  submitted.
+- Every task that was submitted ends in exactly one call of its owner, from any thread: ``end`` with
+  the outcome, or ``refuse`` where it could not begin.
+- A task whose ``begin`` answers False was taken back: it must not run and is not reported.
+- Whatever a job raises, ``SystemExit``, ``KeyboardInterrupt`` and ``GreenletExit`` included, is its
+  outcome and nobody else's trouble: the executor goes on. Nothing the job made is kept alive once
+  it has ended.
+- ``stop`` waits for what runs, begins nothing more, and returns the ids of the executions that did
+  not end in time. What had not begun never will, and is not reported; what still runs reports when
+  it ends, and its owner decides whether that still counts. It may be called twice, or before
+  ``start``.
+- After a fork, the child's copy has no workers: ``submit`` raises ``ForkedError`` there and
+  ``stop`` returns at once.
+
+An executor of jobs in this process calls ``task.run``; others call ``begin``, run the job their own
+way, and then ``succeed`` or ``fail``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextvars import Context
+from types import CoroutineType
+from typing import Any, Protocol
+
+from kalends.clock import Clock
+from kalends.errors import KalendsError
+from kalends.jobs.codec import decode_arguments, encode_result
+from kalends.jobs.context import ExecutionContext, enter
+from kalends.jobs.failures import describe_failure
+from kalends.jobs.registry import Job, Registry
+from kalends.messages import Claim, Outcome
+from kalends.model import Failure, Fate
+
+__all__ = ["Executor", "Task", "TaskOwner"]
+
+
+class Executor(Protocol):
+    """Where jobs of one kind run. The contract is the module's docstring."""
+
+    @property
+    def name(self) -> str:
+        """The kind, as jobs name it: ``thread``."""
+
+    @property
+    def capacity(self) -> int:
+        """How many tasks can run at once."""
+
+    @property
+    def running(self) -> int:
+        """How many tasks run now."""
+
+    @property
+    def queued(self) -> int:
+        """How many tasks wait for a place, those that were taken back included."""
+
+    def start(self) -> None:
+        """Begin to run what is submitted. A second call changes nothing."""
+
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Put the tasks in line, in this order. Raises ``NotInitialized`` after ``stop``."""
+
+    def stop(self, timeout: float) -> list[str]:
+        """End within ``timeout`` seconds; the ids of executions that have not ended."""
+
+
+class TaskOwner(Protocol):
+    """Who submitted a task: says whether it may begin and hears how it ended. Called from any
+    thread.
+    """
+
+    clock: Clock
+    registry: Registry
+    result_limit: int
+    failure_limit: int
+
+    def begin(self, task: Task) -> bool:
+        """The job is about to be called: True where it may; False where it was taken back."""
+
+    def end(self, task: Task, outcome: Outcome) -> None:
+        """The task, which had begun, has ended. A second call for one task changes nothing."""
+
+    def refuse(self, task: Task, error: KalendsError) -> None:
+        """The task has not begun and cannot: its job or its arguments are not to be had."""
+
+
+class Task:
+    """One attempt to run: the claim, its job (None: the worker imports it), and who to tell."""
+
+    __slots__ = ("cancelled", "claim", "job", "key", "owner", "reported", "started_us", "state")
+
+    def __init__(self, claim: Claim, job: Job | None, owner: TaskOwner) -> None:
+        self.claim = claim
+        self.key = (claim.id, claim.attempt)
+        self.job = job
+        self.owner = owner
+        self.cancelled = False
+        """Set by the owner; the job sees it through its context."""
+        self.started_us = 0
+        self.state = 0
+        """The owner's; executors do not look at it."""
+        self.reported = False
+        """The owner's."""
+
+    # -- for executors that run jobs in this process -------------------------------------------
+
+    def run(self, host: Context) -> None:
+        """Do it all, on this thread, in a copy of the ``host`` context. Raises nothing of the
+        job's.
+        """
+        host.copy().run(self._run)
+
+    def _run(self) -> None:
+        enter(ExecutionContext(self.claim, self), self.claim)
+        try:
+            function, args, kwargs = self.prepare()
+        except KalendsError as error:
+            self.owner.refuse(self, error)
+            return
+        if not self.begin():
+            return
+        try:
+            value = function(*args, **kwargs)
+        except BaseException as error:  # noqa: BLE001 - the barrier: a job's exception is its outcome
+            # args and kwargs would live on in this frame, which the traceback holds.
+            del function, args, kwargs
+            self.fail(error)
+            return
+        self.succeed(value)
+
+    # -- the steps -----------------------------------------------------------------------------
+
+    def prepare(self) -> tuple[Callable[..., Any], list[Any], dict[str, Any]]:
+        """The function, args and kwargs. Raises ``JobNotFound`` or ``ValidationFailed``: then
+        ``refuse``.
+        """
+        job = self.job or self.owner.registry.get(self.claim.job)
+        args, kwargs = decode_arguments(self.claim.arguments)
+        return job.function, args, kwargs
+
+    def begin(self) -> bool:
+        """Ask for the right to call the job, immediately before doing so."""
+        return self.owner.begin(self)
+
+    def succeed(self, value: object) -> None:
+        """The job returned ``value``."""
+        ended = self._ended_us()
+        if type(value) is CoroutineType:
+            # A wrapper hid a coroutine function from the registry: its body has not run.
+            value.close()
+            self._end(ended, Fate.FAILED, error=_NEVER_RAN)
+            return
+        result, note = encode_result(value, self.owner.result_limit)
+        self._end(ended, Fate.SUCCEEDED, result, note)
+
+    def fail(self, error: BaseException) -> None:
+        """The job raised ``error``."""
+        ended = self._ended_us()
+        self._end(ended, Fate.FAILED, error=describe_failure(error, self.owner.failure_limit))
+
+    def give_up(self, error: BaseException) -> None:
+        """Something other than the job raised: a last attempt to give the task its end."""
+        if self.started_us:
+            self.fail(error)
+            return
+        reason = describe_failure(error, self.owner.failure_limit)
+        self.owner.refuse(
+            self, KalendsError(f"the job could not be begun: {reason.type}: {reason.message}")
+        )
+
+    def _ended_us(self) -> int:
+        # Wall clocks jump back; a duration is never negative.
+        return max(self.started_us, self.owner.clock.now_us())
+
+    def _end(
+        self,
+        ended: int,
+        fate: Fate,
+        result: str | None = None,
+        note: str | None = None,
+        error: Failure | None = None,
+    ) -> None:
+        claim = self.claim
+        outcome = Outcome(
+            execution_id=claim.id,
+            event_id=claim.event_id,
+            attempt=claim.attempt,
+            fate=fate,
+            started_us=self.started_us,
+            ended_us=ended,
+            result=result,
+            result_note=note,
+            error=error,
+        )
+        self.owner.end(self, outcome)
+
+
+_NEVER_RAN = Failure(
+    type="TypeError",
+    message="the job returned a coroutine, which nobody awaits here: its body has not run",
+)

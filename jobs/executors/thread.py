@@ -1,0 +1,225 @@
+"""Jobs on a pool of real threads: the default executor.
+
+Promises beside the contract: at most ``size`` threads, named ``kalends-job-N``; a thread is added
+only while work waits and every thread is taken, and ends after ``idle_seconds`` without work, down
+to one that is kept warm. Threads are real in a gevent-patched process too. A job runs in a copy of
+the context variables that were set where the executor was made (which is where the host makes its
+``Scheduler``). What runs cannot be stopped from outside: at ``stop`` it is told through its context
+(by the owner) and, past the deadline, abandoned.
+
+A worker takes the next task itself, without a dispatcher. ``submit`` wakes one sleeper; a worker
+that leaves work behind wakes or adds the next one, so that a burst of short jobs does not set all
+threads fighting for the interpreter.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Sequence
+from contextvars import Context, copy_context
+
+import gevent
+
+from kalends.clock import Clock, SystemClock
+from kalends.errors import ForkedError, NotInitialized, ValidationFailed
+from kalends.futures import current_pid
+from kalends.jobs.executors.base import Task
+from kalends.logs import get_log
+from kalends.native import NativeThread, allocate_lock
+
+__all__ = ["ThreadExecutor"]
+
+_log = get_log()
+
+
+class _Worker:
+    """One thread of the pool, and the lock it sleeps on."""
+
+    __slots__ = ("latch", "task", "thread")
+
+    def __init__(self) -> None:
+        self.latch = allocate_lock()
+        self.latch.acquire()
+        self.task: Task | None = None
+        self.thread: NativeThread | None = None
+
+
+class ThreadExecutor:
+    """A pool of at most ``size`` threads. The contract: ``kalends.jobs.executors.base``."""
+
+    def __init__(
+        self,
+        size: int = 20,
+        *,
+        idle_seconds: float = 30.0,
+        name: str = "thread",
+        context: Context | None = None,
+    ) -> None:
+        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 10_000:
+            raise ValidationFailed("size must be a whole number from 1 to 10,000", path="size")
+        self.name = name
+        self.capacity = size
+        self._idle_seconds = idle_seconds
+        self._context = copy_context() if context is None else context
+        self._clock: Clock = SystemClock()
+        self._pid = current_pid()
+        self._lock = allocate_lock()
+        self._queue: deque[Task] = deque()
+        self._idle: list[_Worker] = []
+        self._workers: set[_Worker] = set()
+        self._numbers = itertools.count(1)
+        self._started = False
+        self._stopped = False
+
+    @property
+    def running(self) -> int:
+        """How many threads have a task."""
+        with self._lock:
+            return sum(worker.task is not None for worker in self._workers)
+
+    @property
+    def queued(self) -> int:
+        """How many tasks wait for a thread."""
+        return len(self._queue)
+
+    @property
+    def threads(self) -> int:
+        """How many threads there are now."""
+        return len(self._workers)
+
+    # -- life ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the warm thread, or what waits already."""
+        self._check_process()
+        with self._lock:
+            if self._started or self._stopped:
+                return
+            self._started = True
+        _settle_gevent()
+        self._rouse()
+
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Put the tasks in line; tasks submitted before ``start`` wait for it."""
+        self._check_process()
+        with self._lock:
+            if self._stopped:
+                raise NotInitialized(f"executor {self.name!r} has stopped")
+            self._queue.extend(tasks)
+        self._rouse()
+
+    def stop(self, timeout: float) -> list[str]:
+        """Begin nothing more and wait for the running jobs; the ids of those that did not end or
+        begin.
+        """
+        if current_pid() != self._pid:
+            return []
+        with self._lock:
+            self._stopped = True
+            abandoned = [task.claim.id for task in self._queue]
+            self._queue.clear()
+            idle, self._idle = self._idle, []
+            workers = list(self._workers)
+        for worker in idle:
+            worker.latch.release()
+        deadline = self._clock.monotonic() + max(0.0, timeout)
+        for worker in workers:
+            if worker.thread is not None:
+                worker.thread.join(max(0.0, deadline - self._clock.monotonic()))
+        with self._lock:
+            left = [worker.task for worker in self._workers if worker.task is not None]
+        return abandoned + [task.claim.id for task in left]
+
+    def _check_process(self) -> None:
+        if current_pid() != self._pid:
+            raise ForkedError("this executor belongs to the parent process; make one here")
+
+    # -- workers -------------------------------------------------------------------------------
+
+    def _rouse(self) -> None:
+        with self._lock:
+            self._add_hand()
+
+    def _add_hand(self) -> None:
+        """Wake a sleeper, or add a thread where none sleeps and room is left. Under the lock."""
+        if self._idle:
+            self._idle.pop().latch.release()
+            return
+        warm = bool(self._workers)
+        if not self._started or self._stopped or len(self._workers) >= self.capacity:
+            return
+        if warm and not self._queue:
+            return
+        worker = _Worker()
+        worker.thread = NativeThread(
+            lambda: self._serve(worker), f"kalends-job-{next(self._numbers)}"
+        )
+        try:
+            worker.thread.start()
+        except RuntimeError:
+            # The system gives no more threads: those that there are do the work, later.
+            _log.exception("job_thread_refused", threads=len(self._workers))
+            return
+        self._workers.add(worker)
+
+    def _serve(self, worker: _Worker) -> None:
+        """The life of a worker. Only the end of the pool, or a long time without work, ends it."""
+        try:
+            while True:
+                try:
+                    self._work(worker)
+                    return
+                except BaseException as error:  # noqa: BLE001 - the worker lives on
+                    # Not the job's, which its task catches: a bug here, or an exception thrown into
+                    # the thread.
+                    _log.exception("job_worker_failed", executor=self.name)
+                    if worker.task is not None:
+                        worker.task.give_up(error)
+        finally:
+            with self._lock:
+                self._workers.discard(worker)
+                worker.task = None
+
+    def _work(self, worker: _Worker) -> None:
+        while True:
+            with self._lock:
+                worker.task = None
+                if self._queue:
+                    worker.task = self._queue.popleft()
+                    if self._queue:
+                        self._add_hand()
+                elif self._stopped:
+                    return
+                else:
+                    self._idle.append(worker)
+            if worker.task is not None:
+                worker.task.run(self._context)
+            elif not self._sleep(worker):
+                return
+
+    def _sleep(self, worker: _Worker) -> bool:
+        """Wait to be woken; False where the worker has slept so long that it should end."""
+        # The first to fall asleep is the last to be woken: it is kept warm.
+        with self._lock:
+            patience = -1.0 if self._idle and self._idle[0] is worker else self._idle_seconds
+        while not worker.latch.acquire(timeout=patience):
+            with self._lock:
+                if worker in self._idle:
+                    self._idle.remove(worker)
+                    self._workers.discard(worker)
+                    return False
+            # Somebody has just taken it from the list to wake it: the latch comes.
+            patience = -1.0
+        return True
+
+
+def _settle_gevent() -> None:
+    """Let gevent read its settings now, on one thread.
+
+    In a patched process a job that sleeps or waits makes a hub on its thread, and the first hubs
+    import what these settings name. Import locks are gevent's there; several threads that import at
+    once have been seen to wait for one another for ever.
+    """
+    for setting in ("loop", "format_context", "threadpool", "resolver"):
+        getattr(gevent.config, setting)

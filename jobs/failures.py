@@ -1,0 +1,67 @@
+"""An exception as text: bounded, storable, and holding on to nothing.
+
+Promises: never raises, whatever the exception is or does (a ``__str__`` that raises, a cause that
+is its own cause, a recursion 100,000 deep, no memory); keeps no reference to the exception, its
+traceback or any frame.
+"""
+
+from __future__ import annotations
+
+import traceback
+from types import TracebackType
+
+from kalends.jobs.codec import clip, storable, type_name
+from kalends.model import Failure
+
+__all__ = ["describe_failure"]
+
+_FRAMES = 100
+"""How many frames of each traceback are kept: the innermost."""
+_WHOLE = 100_000
+"""Messages longer than this many characters are not put into a traceback's text."""
+
+
+def describe_failure(error: BaseException, limit: int) -> Failure:
+    """Type, message (at most a quarter of ``limit`` characters) and traceback text (at most
+    ``limit``).
+    """
+    try:
+        return _describe(error, limit)
+    except BaseException:  # noqa: BLE001 - the job has failed; describing it must not fail too
+        return Failure(type=type_name(error), message="(could not be described)")
+
+
+def _describe(error: BaseException, limit: int) -> Failure:
+    message = _message(error)
+    return Failure(
+        type=type_name(error),
+        message=clip(storable(clip(message, max(1, limit))), max(1, limit // 4)),
+        traceback=_traceback(error, len(message) > _WHOLE, limit),
+    )
+
+
+def _message(error: BaseException) -> str:
+    try:
+        # str.__str__: the answer may be a subclass with opinions of its own.
+        return str.__str__(str(error))
+    except BaseException as trouble:  # noqa: BLE001 - __str__ is the job's code
+        return f"(its message cannot be read: {type_name(trouble)})"
+
+
+def _traceback(error: BaseException, huge: bool, limit: int) -> str:
+    try:
+        # The first frame is the runner's own, that called the job.
+        own = error.__traceback__
+        job: TracebackType | None = own.tb_next if own is not None else None
+        if huge:
+            stack = traceback.StackSummary.extract(traceback.walk_tb(job), limit=-_FRAMES)
+            lines = ["Traceback (most recent call last):\n", *stack.format(), type_name(error)]
+        else:
+            lines = list(
+                traceback.TracebackException(
+                    type(error), error, job, limit=-_FRAMES, compact=True
+                ).format()
+            )
+        return clip(storable(clip("".join(lines), 2 * limit)), limit)
+    except BaseException as trouble:  # noqa: BLE001 - source files, messages and memory may all fail here
+        return f"(its traceback cannot be written: {type_name(trouble)})"

@@ -1,0 +1,375 @@
+"""The whole vocabulary between actors, on one page.
+
+Commands are imperative and come from proxies (the host) or from another component; facts are past
+tense. Instants are integer microseconds UTC. Every message is immutable, so it may cross threads.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from kalends.model import EventStatus, Failure, Fate
+from kalends.policies import Policies
+from kalends.triggers import Trigger
+
+
+class Message(msgspec.Struct, frozen=True):
+    """The base of all messages."""
+
+
+# -- values that messages carry ----------------------------------------------------------------
+
+
+class Definition(msgspec.Struct, frozen=True, kw_only=True):
+    """A checked event definition, ready to be stored.
+
+    ``arguments`` is JSON: ``{"args": [], "kwargs": {}}``.
+    """
+
+    name: str | None
+    """None: named after the job and the new id."""
+    job: str
+    arguments: str
+    trigger: Trigger
+    policies: Policies
+    tags: tuple[str, ...] = ()
+    note: str | None = None
+
+
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """What an update changes; UNSET leaves a field as it is."""
+
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    job: str | msgspec.UnsetType = msgspec.UNSET
+    arguments: str | msgspec.UnsetType = msgspec.UNSET
+    trigger: Trigger | msgspec.UnsetType = msgspec.UNSET
+    policies: dict[str, object] | msgspec.UnsetType = msgspec.UNSET
+    """Checked policy fields that change; the others keep their value."""
+    tags: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    note: str | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class OnConflict(StrEnum):
+    """What to do when a living event of the same name exists."""
+
+    ERROR = "error"
+    KEEP = "keep"
+    REPLACE = "replace"
+
+
+class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events: all conditions together. ``name`` may hold ``*`` and ``?``."""
+
+    status: EventStatus | None = None
+    """None: every status but deleted."""
+    tag: str | None = None
+    job: str | None = None
+    name: str | None = None
+    due_from: int | None = None
+    due_until: int | None = None
+    sort: str = "created_at"
+    descending: bool = False
+    limit: int = 50
+    cursor: str | None = None
+
+
+class ExecutionQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which executions, by all conditions together.
+
+    ``since <= due < until``; newest first unless told.
+    """
+
+    event_id: str | None = None
+    fate: Fate | None = None
+    since: int | None = None
+    until: int | None = None
+    manual: bool | None = None
+    descending: bool = True
+    limit: int = 50
+    cursor: str | None = None
+
+
+class GapQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which gaps: those of one event or of all that touch ``since <= instant < until``."""
+
+    event_id: str | None = None
+    since: int | None = None
+    until: int | None = None
+    limit: int = 50
+    cursor: str | None = None
+
+
+class JournalQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which journal entries, newest first."""
+
+    event_id: str | None = None
+    kind: str | None = None
+    since: int | None = None
+    until: int | None = None
+    limit: int = 50
+    cursor: str | None = None
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """One execution that this node has durably claimed and is to run at ``due``."""
+
+    id: str
+    event_id: str
+    event_name: str
+    job: str
+    arguments: str
+    due: int
+    attempt: int
+    version: int
+    serial: bool
+    """True where executions of this event must not run beside each other."""
+    manual: bool = False
+    delay_us: int = 0
+    """Microseconds after ``due`` at which it is to begin: drawn once by ``Trigger.jitter``."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How one attempt ended, as the executor saw it."""
+
+    execution_id: str
+    event_id: str
+    attempt: int
+    fate: Fate
+    started_us: int
+    ended_us: int
+    result: str | None = None
+    """JSON, or None."""
+    result_note: str | None = None
+    """Why the result could not be stored."""
+    error: Failure | None = None
+
+
+# -- to the event manager ----------------------------------------------------------------------
+
+
+class CreateEvents(Message, frozen=True):
+    """Store definitions, all or none. Answer: tuple of ``Event``, in order."""
+
+    definitions: tuple[Definition, ...]
+    on_conflict: OnConflict = OnConflict.ERROR
+    author: str | None = None
+
+
+class GetEvent(Message, frozen=True):
+    """Answer: ``Event``; a deleted one only with ``deleted=True``."""
+
+    event_id: str
+    deleted: bool = False
+
+
+class UpdateEvent(Message, frozen=True):
+    """Change a definition, if ``version`` (when given) is still the current one.
+
+    Answer: ``Event``.
+    """
+
+    event_id: str
+    changes: Changes
+    version: int | None = None
+    author: str | None = None
+
+
+class PauseEvent(Message, frozen=True):
+    """Stop looking at an event. Answer: ``Event``."""
+
+    event_id: str
+    note: str | None = None
+    author: str | None = None
+
+
+class ResumeEvent(Message, frozen=True):
+    """Look at a paused event again; what was due meanwhile is skipped as paused.
+
+    Answer: ``Event``.
+    """
+
+    event_id: str
+    note: str | None = None
+    author: str | None = None
+
+
+class ReleaseEvent(Message, frozen=True):
+    """Look at a quarantined event again. Answer: ``Event``."""
+
+    event_id: str
+    note: str | None = None
+    author: str | None = None
+
+
+class DeleteEvent(Message, frozen=True):
+    """Leave a tombstone. Answer: None."""
+
+    event_id: str
+    note: str | None = None
+    author: str | None = None
+
+
+class ListEvents(Message, frozen=True):
+    """Answer: ``Page[Event]``."""
+
+    query: EventQuery
+
+
+class CountEvents(Message, frozen=True):
+    """Answer: int. Sort, limit and cursor do not matter."""
+
+    query: EventQuery
+
+
+class ListJournal(Message, frozen=True):
+    """Answer: ``Page[JournalEntry]``."""
+
+    query: JournalQuery
+
+
+class PreviewEvent(Message, frozen=True):
+    """Answer: tuple of the next ``count`` instants of the event's rule, from now on."""
+
+    event_id: str
+    count: int
+
+
+# -- to the execution tracker ------------------------------------------------------------------
+
+
+class GetExecution(Message, frozen=True):
+    """Answer: ``Execution``."""
+
+    execution_id: str
+
+
+class ListExecutions(Message, frozen=True):
+    """Answer: ``Page[Execution]``."""
+
+    query: ExecutionQuery
+
+
+class CountExecutions(Message, frozen=True):
+    """Answer: int. Limit and cursor do not matter."""
+
+    query: ExecutionQuery
+
+
+class ListGaps(Message, frozen=True):
+    """Answer: ``Page[Gap]``."""
+
+    query: GapQuery
+
+
+class MakeReport(Message, frozen=True):
+    """Answer: ``Report`` over due instants in ``since <= due < until``."""
+
+    event_id: str | None
+    since: int | None
+    until: int | None
+    bucket_us: int | None
+    """Length of a time bucket, or None for no buckets."""
+
+
+class OutcomesReady(Message, frozen=True):
+    """Attempts have ended: their outcomes wait in the outbox to be recorded."""
+
+
+class OutcomesRecorded(Message, frozen=True):
+    """The first ``count`` outcomes of the outbox, as it was when ``since`` had been dropped, are
+    durable; ``rejected`` were no longer held.
+    """
+
+    count: int
+    since: int
+    rejected: tuple[str, ...] = ()
+
+
+class OutcomesRefused(Message, frozen=True):
+    """Storage could not take the outcomes now: they stay in the outbox."""
+
+    error: str
+
+
+class MarkRunning(Message, frozen=True):
+    """Write down which executions have begun and not ended."""
+
+
+class Heartbeat(Message, frozen=True):
+    """Renew this node's lease."""
+
+
+# -- to the loop -------------------------------------------------------------------------------
+
+
+class EventsChanged(Message, frozen=True):
+    """Definitions were created or changed; ``earliest`` is the first instant now due among them."""
+
+    earliest: int | None
+
+
+class ClaimDue(Message, frozen=True):
+    """Claim what is due within the horizon.
+
+    Sent by timers and by whoever knows that something is.
+    """
+
+
+class DueClaimed(Message, frozen=True):
+    """A claim transaction committed, and its claims are with the runner."""
+
+    count: int
+    next_due: int | None
+    """The earliest instant that is left and may be claimed ahead of time."""
+    blocked_until: int | None
+    """The earliest instant that cannot be claimed ahead, because its event still runs."""
+    more: bool
+    """True where the batch was full."""
+
+
+class ClaimUnrunnable(Message, frozen=True):
+    """A claimed execution cannot be carried out here: its event is to be quarantined."""
+
+    claim: Claim
+    error: str
+
+
+class SlotsFreed(Message, frozen=True):
+    """Executions have ended and are recorded: what they held up may be claimed now."""
+
+
+class ClaimRefused(Message, frozen=True):
+    """Storage could not take the claim now."""
+
+    error: str
+
+
+class TriggerNow(Message, frozen=True):
+    """Run an event once, outside of its rule. Answer: ``Execution``."""
+
+    event_id: str
+    author: str | None = None
+
+
+class Drain(Message, frozen=True):
+    """Claim nothing more, give back what has not begun. Answer: None once that is durable."""
+
+
+# -- to the housekeeper ------------------------------------------------------------------------
+
+
+class KeepHouse(Message, frozen=True):
+    """Do one round now: rescue, retention, file rules, upkeep. Answer: ``HousekeepingReport``."""
+
+
+class RunCleanup(Message, frozen=True):
+    """Run one file rule now, by name. Answer: ``CleanupReport``."""
+
+    rule: str
+    dry_run: bool = False
+
+
+class RoundEnded(Message, frozen=True):
+    """The housekeeping round at hand is over."""

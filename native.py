@@ -1,0 +1,98 @@
+"""Real threads and real locks, whatever the host has done to the standard library.
+
+A host may run under ``gevent.monkey.patch_all()``, before or after it imported Kalends; there, the
+names in ``threading`` make greenlets. Kalends' own threads must stay threads, so the primitives are
+taken here, once, from behind any patch. Nothing in this file patches anything.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+import gevent
+import gevent.monkey
+from gevent._hub_local import get_hub_if_exists
+
+__all__ = ["Lock", "NativeThread", "allocate_lock", "get_ident"]
+
+
+class Lock(Protocol):
+    """A real, non-reentrant lock (``_thread.lock``)."""
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
+    def release(self) -> None: ...
+    def locked(self) -> bool: ...
+    def __enter__(self) -> bool: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+
+allocate_lock: Callable[[], Lock] = gevent.monkey.get_original("_thread", "allocate_lock")
+get_ident: Callable[[], int] = gevent.monkey.get_original("_thread", "get_ident")
+_start_new_thread: Callable[..., int] = gevent.monkey.get_original("_thread", "start_new_thread")
+
+
+class NativeThread:
+    """A daemon thread of the operating system that runs ``target()`` once.
+
+    ``threading.Thread`` is used where it makes real threads, so that debuggers, tracers and
+    ``threading.enumerate`` see it by its ``name``; in a patched process the thread is started
+    underneath. ``target`` must not raise: what it raises is printed by the interpreter and lost.
+    Where it used gevent, the hub that made ends with the thread.
+    """
+
+    def __init__(self, target: Callable[[], None], name: str) -> None:
+        self.name = name
+        self.ident: int | None = None
+        self._target = target
+        self._thread: threading.Thread | None = None
+        self._ended = allocate_lock()
+
+    def start(self) -> None:
+        """Start the thread. Call once."""
+        self._ended.acquire()
+        if gevent.monkey.is_module_patched("threading"):
+            _start_new_thread(self._run, ())
+        else:
+            self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        self.ident = get_ident()
+        try:
+            self._target()
+        finally:
+            try:
+                _end_hub()
+            finally:
+                # The system gives the ident to the next thread, which must not be taken for this
+                # one.
+                self.ident = None
+                self._ended.release()
+
+    def join(self, timeout: float) -> bool:
+        """Block this thread (not only this greenlet) up to ``timeout`` seconds; True when it has
+        ended.
+        """
+        if self.ident == get_ident():
+            return False
+        if not self._ended.acquire(timeout=max(0.0, timeout)):
+            return False
+        self._ended.release()
+        if self._thread is not None:
+            self._thread.join(max(0.1, timeout))
+            return not self._thread.is_alive()
+        return True
+
+
+def _end_hub() -> None:
+    """Give back the hub of this thread, if one was made: its loop would leave open files behind."""
+    hub = get_hub_if_exists()
+    if hub is None:
+        return
+    hub.destroy(destroy_loop=True)
+    if not hub.dead:
+        # gevent leaves it suspended at its last line. A greenlet that has not ended is never freed,
+        # nor is whatever its frames can reach: here, everything.
+        hub.throw(gevent.GreenletExit)

@@ -1,0 +1,161 @@
+"""Taking a running system down again, whatever state it is in.
+
+The order: claim nothing more, let jobs end, stop the actors, write down what is left, close the
+database, end the hub. Each step is bounded in time and none is left out because another failed. The
+deadline that the jobs have may be lowered while they are waited for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from kalends.children import describe
+from kalends.clock import SystemClock
+from kalends.errors import AskTimeout, KalendsError, NotInitialized
+from kalends.futures import Future
+from kalends.logs import get_log
+from kalends.messages import Claim, Drain
+from kalends.storage.accounts import give_back
+
+if TYPE_CHECKING:
+    from kalends.system import System
+
+__all__ = ["CLOSE_TIMEOUT", "Deadline", "ShutdownReport", "shut_down"]
+
+T = TypeVar("T")
+_log = get_log()
+CLOSE_TIMEOUT = 5.0
+"""Seconds for each thing that has to end when the jobs have had their time."""
+_LEAST = 0.5
+"""Seconds for what is tried even where the jobs have none."""
+_LOOK_EVERY = 0.05
+"""Seconds until a wait looks again whether its deadline has been lowered."""
+
+
+class ShutdownReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How a shutdown went."""
+
+    abandoned: tuple[str, ...] = ()
+    """Executions still running when the time was up; the next process takes them over by their
+    delivery policy.
+    """
+    unrecorded: int = 0
+    """Outcomes that the database did not take any more."""
+    clean: bool = True
+    """True where every thread of the scheduler has ended, those of abandoned jobs aside."""
+    under_way: bool = False
+    """True where the shutdown has only begun: it was asked for where nothing can wait for it."""
+
+
+class Deadline:
+    """Real seconds left, whatever the scheduler's own clock does; the earliest that was asked for.
+
+    ``lower`` may be called at any time, from any thread and from a signal handler. Before the first
+    there is no end.
+    """
+
+    def __init__(self) -> None:
+        self._clock = SystemClock()
+        self._wanted: list[float] = []
+        """Only ever appended to: a comparison and a store could be interrupted between."""
+
+    def lower(self, seconds: float) -> None:
+        """It is over in ``seconds`` at the latest."""
+        self._wanted.append(self._clock.monotonic() + seconds)
+
+    def left(self) -> float:
+        """Seconds until the deadline, not below 0."""
+        return max(0.0, min(self._wanted, default=float("inf")) - self._clock.monotonic())
+
+    def wait_for(self, future: Future[T]) -> T:
+        """The future's value, if it comes before the deadline or within ``_LEAST`` seconds.
+
+        Raises ``AskTimeout`` when it does not.
+        """
+        least = self._clock.monotonic() + _LEAST
+        while True:
+            left = max(self.left(), least - self._clock.monotonic())
+            try:
+                return future.get(timeout=min(left, _LOOK_EVERY))
+            except AskTimeout:
+                if future.done or left <= _LOOK_EVERY:
+                    raise
+
+
+def shut_down(system: System, deadline: Deadline) -> ShutdownReport:
+    """Drain, stop and close soon after the deadline; blocks the calling thread.
+
+    Whatever goes wrong on the way, all threads have been told to end when this returns.
+    """
+    with contextlib.ExitStack() as rest:
+        rest.callback(system.over.resolve, None)
+        rest.callback(system.hub.stop, CLOSE_TIMEOUT)
+        rest.callback(system.storage.close, CLOSE_TIMEOUT)
+        system.runner.halt()
+        if system.failure is None and system.settings.enabled:
+            with contextlib.suppress(KalendsError):  # a database that is away drains nothing
+                deadline.wait_for(system.loop.ref.ask(Drain(), block=False))
+        _wait_for_writer(system, deadline)
+        unbegun = system.runner.disarm_all()
+        system.runner.cancel_all()
+        abandoned = system.runner.stop(deadline.left)
+        clean = _stop_actors(system)
+        unrecorded = _settle(system, unbegun, len(abandoned))
+        clean = system.storage.close(CLOSE_TIMEOUT) and clean
+        clean = system.hub.stop(CLOSE_TIMEOUT) and clean
+    report = ShutdownReport(
+        abandoned=tuple(claim.id for claim in abandoned), unrecorded=unrecorded, clean=clean
+    )
+    _log.info(
+        "scheduler_stopped",
+        node=system.node,
+        abandoned=list(report.abandoned),
+        unrecorded=unrecorded,
+        clean=clean,
+    )
+    return report
+
+
+def _wait_for_writer(system: System, deadline: Deadline) -> None:
+    """Wait until what was being claimed has come to the runner, also where the loop crashed."""
+    with contextlib.suppress(KalendsError):
+        deadline.wait_for(system.storage.write(lambda _: None))
+
+
+def _stop_actors(system: System) -> bool:
+    """Stop both trees and close every mailbox; False where something would not end."""
+    ended = [system.stop_tree(tree) for tree in (system.housekeeping, system.core)]
+    closed: KalendsError = system.failure or NotInitialized("the scheduler was shut down")
+    system.hub.call(system.close_cells, closed)
+    return system.chores.join(CLOSE_TIMEOUT) and all(ended)
+
+
+def _settle(system: System, unbegun: Sequence[Claim], abandoned: int) -> int:
+    """Record what is left in the outbox, give back what had not begun, end the lease.
+
+    Returns how many outcomes were refused.
+    """
+    now = system.clock.now_us()
+    rest = system.outbox.peek(len(system.outbox))
+    units: list[Callable[[Any], Any]] = []
+    if rest:
+        units.append(lambda db: system.executions.record(db, rest))
+    if unbegun:
+        units.append(lambda db: give_back(db, unbegun, system.node))
+    if system.settings.enabled:
+        units.append(lambda db: system.nodes.leave(db, now=now, abandoned=abandoned))
+    written = [system.storage.write(unit) for unit in units]
+    for future in written:
+        try:
+            future.get(timeout=CLOSE_TIMEOUT)
+        except Exception as refusal:  # noqa: BLE001  (the rest has to end, whatever this was)
+            _log.error("shutdown_unrecorded", outcomes=len(rest), error=describe(refusal))
+    if system.settings.enabled:
+        system.left = written[-1].done and written[-1].error is None
+    if rest and written[0].done and written[0].error is None:
+        system.outbox.drop(len(rest))
+    return len(system.outbox)

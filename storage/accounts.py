@@ -1,0 +1,228 @@
+"""The account of an event: which of its instants have a fate, and how to change the rule without
+losing one.
+
+Up to ``accounted_to`` every instant since ``accounted_from`` has its fate; ``next_due`` is the
+first one without. A claim that will not begin is undone so that this stays true: its instant
+becomes due again where it was the last one accounted for, and otherwise stays open, to be attempted
+by whoever claims next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import peewee
+from peewee import fn
+
+from kalends.errors import ValidationFailed
+from kalends.ids import IdSource
+from kalends.messages import Claim
+from kalends.model import EventStatus, Fate, Reason
+from kalends.storage.gaps import span_until, write_gap
+from kalends.storage.models import DefinitionRow, EventRow, ExecutionRow, GapRow
+from kalends.storage.paging import first_row
+from kalends.storage.rows import load_trigger
+from kalends.triggers import Trigger
+
+__all__ = [
+    "Held",
+    "accounted_to",
+    "close_account",
+    "first_due",
+    "give_back",
+    "opening",
+    "readable_rule",
+    "told_to",
+]
+
+
+class Held(msgspec.Struct, frozen=True):
+    """An execution that a node holds and has not begun."""
+
+    id: str
+    event_id: str
+    due: int
+    attempt: int
+    manual: bool
+
+
+def readable_rule(text: str) -> Trigger | None:
+    """The trigger of a stored form, or None where it cannot be read."""
+    try:
+        return load_trigger(text)
+    except ValidationFailed:
+        return None
+
+
+def accounted_to(db: peewee.Database, event_id: str) -> int | None:
+    """The last instant of the event that has a fate, or None."""
+    execution = (
+        ExecutionRow.select(ExecutionRow.due)
+        .where(ExecutionRow.event_id == event_id, ExecutionRow.manual == 0)
+        .order_by(ExecutionRow.due.desc())
+        .limit(1)
+    )
+    gap = GapRow.select(fn.MAX(GapRow.last)).where(GapRow.event_id == event_id)
+    found = [row[0] for row in (first_row(db, execution), first_row(db, gap)) if row is not None]
+    return max((due for due in found if due is not None), default=None)
+
+
+# -- claims that will not begin ----------------------------------------------------------------
+
+
+def give_back(
+    db: peewee.Database, claims: Iterable[Claim | Held], node: str | None = None
+) -> dict[str, int]:
+    """Undo claims that have not begun, as a stopping node does. Claims that ``node`` lost change
+    nothing.
+
+    A first attempt leaves no trace where its instant can be due again; a later one, a manual
+    execution, and an instant behind others that have their fate stay open and belong to nobody.
+    Returns the instants due again, by event.
+    """
+    by_event: dict[str, list[Claim | Held]] = {}
+    for claim in claims:
+        by_event.setdefault(claim.event_id, []).append(claim)
+    due_again: dict[str, int] = {}
+    for event_id, held in by_event.items():
+        instant = _give_back_event(db, event_id, held, node)
+        if instant is not None:
+            due_again[event_id] = instant
+    return due_again
+
+
+def _give_back_event(
+    db: peewee.Database, event_id: str, held: Sequence[Claim | Held], node: str | None
+) -> int | None:
+    event = EventRow.select(
+        EventRow.status, EventRow.rule_since, EventRow.accounted_from, EventRow.updated_at
+    )
+    row = first_row(db, event.where(EventRow.id == event_id))
+    status, rule_since, accounted_from, updated_at = row or (EventStatus.DELETED.value, 0, 0, 0)
+    due_again: int | None = None
+    for claim in sorted(held, key=lambda claim: claim.due, reverse=True):
+        mine = (
+            (ExecutionRow.id == claim.id)
+            & (ExecutionRow.attempt == claim.attempt)
+            & ExecutionRow.ended_at.is_null()
+        )
+        if node is not None:
+            mine &= ExecutionRow.node == node
+        if status == EventStatus.DELETED.value:
+            _end_unbegun(db, mine, claim.attempt, Reason.DELETED, updated_at)
+        elif (
+            claim.attempt == 1
+            and not claim.manual
+            and claim.due >= max(rule_since, accounted_from)
+            and accounted_to(db, event_id) == claim.due
+        ):
+            if ExecutionRow.delete().where(mine).execute(db):
+                due_again = claim.due
+        else:
+            ExecutionRow.update(
+                node=None, fate=Fate.PENDING.value, attempt=claim.attempt - 1, started_at=None
+            ).where(mine).execute(db)
+    if due_again is not None:
+        _make_due(db, event_id, due_again)
+    return due_again
+
+
+def _end_unbegun(db: peewee.Database, which: Any, attempt: int, reason: Reason, at: int) -> None:
+    ExecutionRow.update(
+        fate=Fate.SKIPPED.value, reason=reason.value, ended_at=at, attempt=attempt - 1
+    ).where(which).execute(db)
+
+
+def _make_due(db: peewee.Database, event_id: str, due: int) -> None:
+    """Set ``next_due`` back; an event that had completed with this instant is active again."""
+    EventRow.update(
+        next_due=due,
+        status=peewee.Case(
+            None,
+            [(EventRow.status == EventStatus.COMPLETED.value, EventStatus.ACTIVE.value)],
+            EventRow.status,
+        ),
+    ).where(
+        EventRow.id == event_id, EventRow.next_due.is_null() | (EventRow.next_due > due)
+    ).execute(db)
+
+
+# -- one rule ends, another begins -------------------------------------------------------------
+
+
+def first_due(trigger: Trigger, now: int, path: str) -> tuple[int, int]:
+    """Where a rule's account begins, and its first instant: from ``now`` on, or the last one
+    before.
+
+    A rule whose only instants have passed (``once`` in the past) is late, not void: its last
+    instant is due.
+    """
+    following = trigger.next_us(now - 1)  # an instant that is now counts as due, not as passed
+    if following is not None:
+        return now, following
+    last = trigger.previous_us(now)
+    if last is None or trigger.previous_us(last) is not None:
+        raise ValidationFailed("the rule has no instant after now", path=path)
+    return last, last
+
+
+def opening(
+    db: peewee.Database, old: dict[str, Any], rule: Trigger, now: int
+) -> tuple[int, int, int]:
+    """For a new rule: where the old account closes, where the new one opens, and its first instant.
+
+    The old rule keeps what it has accounted for, which may reach beyond ``now``: claims ahead of
+    time, or a clock that stepped back. A new rule of one instant that has passed (``once``) is
+    late, not void, unless the ledger already tells of that time. Raises ``ValidationFailed`` where
+    the rule has no instant left."""
+    told = told_to(db, old)
+    closing = max(now, told)
+    following = rule.next_us(closing)
+    if following is not None:
+        return closing, closing + 1, following
+    last = rule.previous_us(closing + 1)
+    if last is None or rule.previous_us(last) is not None or last <= told:
+        raise ValidationFailed("the rule has no instant after now", path="trigger")
+    return last - 1, last, last
+
+
+def told_to(db: peewee.Database, old: dict[str, Any]) -> int:
+    """The last instant up to which nothing new may be told of the event in the row ``old``."""
+    begun: int = max(old["accounted_from"], old["rule_since"]) - 1
+    accounted = accounted_to(db, old["id"])
+    return begun if accounted is None else max(begun, accounted)
+
+
+def close_account(
+    db: peewee.Database,
+    old: dict[str, Any],
+    closing: int,
+    reason: Reason,
+    *,
+    now: int,
+    ids: IdSource,
+) -> bool:
+    """Give every instant up to ``closing`` that has no fate the reason, and keep the rule for later
+    counting.
+
+    False where the rule cannot be read: nothing can be said about its instants then, and the
+    event's account has to begin anew.
+    """
+    rule = readable_rule(old["trigger"])
+    if rule is None:
+        DefinitionRow.delete().where(DefinitionRow.event_id == old["id"]).execute(db)
+        return False
+    span = span_until(rule, old["next_due"], closing, reason.value)
+    if span is not None:
+        write_gap(db, old["id"], old["version"], rule, span, now=now, ids=ids)
+    if old["rule_since"] <= closing:
+        DefinitionRow.insert(
+            event_id=old["id"],
+            version=old["version"],
+            trigger=old["trigger"],
+            since=old["rule_since"],
+            until=closing,
+        ).execute(db)
+    return True

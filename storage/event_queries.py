@@ -1,0 +1,73 @@
+"""Finding events: a closed set of conditions and orders, all values bound as parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import peewee
+from peewee import Expression, fn
+
+from kalends.clock import MAX_US
+from kalends.errors import ValidationFailed, did_you_mean
+from kalends.messages import EventQuery
+from kalends.model import Event, EventStatus, Page
+from kalends.storage.models import EventRow, TagRow
+from kalends.storage.paging import first_row, page
+from kalends.storage.rows import EVENT_COLUMNS, event_of
+
+__all__ = ["SORT_KEYS", "count_events", "list_events"]
+
+SORT_KEYS: dict[str, Any] = {
+    "created_at": EventRow.created_at,
+    "updated_at": EventRow.updated_at,
+    "name": EventRow.name,
+    "next_due": fn.COALESCE(EventRow.next_due, MAX_US + 1),
+}
+"""What events may be sorted by; events with nothing due come last by ``next_due``."""
+
+
+def list_events(db: peewee.Database, query: EventQuery) -> Page[Event]:
+    """A page of the events that meet all conditions."""
+    if query.sort not in SORT_KEYS:
+        raise ValidationFailed(
+            f"sort cannot be {query.sort!r}{did_you_mean(query.sort, SORT_KEYS)}", path="sort"
+        )
+    keys = [SORT_KEYS[query.sort], EventRow.id]
+    select = _filtered(EventRow.select(*EVENT_COLUMNS, *keys), query)
+    return page(
+        db,
+        select,
+        keys=keys,
+        kind=f"events:{query.sort}:{int(query.descending)}",
+        descending=query.descending,
+        limit=query.limit,
+        cursor=query.cursor,
+        make=event_of,
+    )
+
+
+def count_events(db: peewee.Database, query: EventQuery) -> int:
+    """How many events meet all conditions."""
+    select = _filtered(EventRow.select(fn.COUNT(EventRow.id)), query)
+    row = first_row(db, select)
+    return 0 if row is None else int(row[0])
+
+
+def _filtered(select: Any, query: EventQuery) -> Any:
+    if query.status is None:
+        select = select.where(EventRow.status != EventStatus.DELETED.value)
+    else:
+        select = select.where(EventRow.status == query.status.value)
+    if query.job is not None:
+        select = select.where(EventRow.job == query.job)
+    if query.tag is not None:
+        tagged = TagRow.select(TagRow.event_id).where(TagRow.tag == query.tag)
+        select = select.where(EventRow.id.in_(tagged))
+    if query.name is not None:
+        # GLOB is SQLite's case-sensitive match of * and ?; a bracket is made to mean itself.
+        select = select.where(Expression(EventRow.name, "GLOB", query.name.replace("[", "[[]")))
+    if query.due_from is not None:
+        select = select.where(EventRow.next_due >= query.due_from)
+    if query.due_until is not None:
+        select = select.where(EventRow.next_due < query.due_until)
+    return select

@@ -1,0 +1,95 @@
+"""One event's row: read by column name, compared with a definition, and the columns an update
+changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import peewee
+
+from kalends.errors import EventNotFound, ValidationFailed
+from kalends.messages import Changes
+from kalends.model import EventStatus
+from kalends.policies import Policies
+from kalends.storage.models import EventRow
+from kalends.storage.paging import first_row
+from kalends.storage.rows import EVENT_COLUMNS, dump, dump_trigger, load_policies, load_trigger
+from kalends.triggers import Trigger
+
+__all__ = ["changed_fields", "event_row", "ids_by_name", "named"]
+
+_CHUNK = 500
+
+
+def event_row(db: peewee.Database, event_id: str, *, deleted: bool = False) -> tuple[Any, ...]:
+    """The row of ``EVENT_COLUMNS``. Raises ``EventNotFound``."""
+    query = EventRow.select(*EVENT_COLUMNS).where(EventRow.id == event_id)
+    row = first_row(db, query)
+    if row is None or (not deleted and row[7] == EventStatus.DELETED.value):
+        raise EventNotFound(f"there is no event {event_id}", event_id=event_id)
+    return row
+
+
+def named(row: Sequence[Any]) -> dict[str, Any]:
+    """A row of ``EVENT_COLUMNS`` by column name."""
+    return {field.name: value for field, value in zip(EVENT_COLUMNS, row, strict=True)}
+
+
+def ids_by_name(db: peewee.Database, names: Sequence[str]) -> dict[str, str]:
+    """The ids of the living events that have one of the names."""
+    found: dict[str, str] = {}
+    for start in range(0, len(names), _CHUNK):
+        query = EventRow.select(EventRow.name, EventRow.id).where(
+            EventRow.name.in_(names[start : start + _CHUNK]),
+            EventRow.status != EventStatus.DELETED.value,
+        )
+        found.update(list(query.tuples().execute(db)))
+    return found
+
+
+def changed_fields(old: dict[str, Any], changes: Changes, now: int) -> dict[str, Any]:
+    """The columns of the row that ``changes`` really change, with their new values."""
+    fresh: dict[str, Any] = {}
+    for field in ("name", "job", "arguments", "note"):
+        value = getattr(changes, field)
+        if value is not msgspec.UNSET and value != old[field]:
+            fresh[field] = value
+    if changes.tags is not msgspec.UNSET and dump(changes.tags) != old["tags"]:
+        fresh["tags"] = dump(changes.tags)
+    if changes.policies is not msgspec.UNSET:
+        current = msgspec.structs.asdict(_policies_or_default(old["policies"]))
+        text = dump(Policies(**{**current, **changes.policies}))
+        if text != old["policies"]:
+            fresh["policies"] = text
+    if changes.trigger is not msgspec.UNSET and not _same_rule(changes.trigger, old["trigger"]):
+        fresh["trigger"] = dump_trigger(changes.trigger.anchored(now))
+    return fresh
+
+
+def _same_rule(trigger: Trigger, stored: str) -> bool:
+    """True where the given trigger is the stored one, or would be if anchored like it."""
+    try:
+        return _alike(trigger.to_json(), load_trigger(stored).to_json())
+    except ValidationFailed:
+        return False
+
+
+def _alike(given: Any, stored: Any) -> bool:
+    if isinstance(given, dict) and isinstance(stored, dict):
+        return given.keys() == stored.keys() and all(
+            (key == "anchor" and given[key] is None) or _alike(given[key], stored[key])
+            for key in given
+        )
+    if isinstance(given, list) and isinstance(stored, list):
+        return len(given) == len(stored) and all(map(_alike, given, stored))
+    return bool(given == stored)
+
+
+def _policies_or_default(text: str) -> Policies:
+    try:
+        return load_policies(text)
+    except ValidationFailed:
+        return Policies()  # an update repairs an event that was quarantined for its policies

@@ -1,0 +1,400 @@
+"""Definitions: stored, changed and found. Every function runs inside the caller's transaction.
+
+A change never loses an instant: what was due up to the moment of the change keeps the old rule's
+account (a gap with the reason of the change), what comes after belongs to the new one. Claims that
+had not begun are given back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import peewee
+
+from kalends.errors import (
+    ConflictError,
+    TransitionError,
+    VersionConflict,
+)
+from kalends.ids import IdSource
+from kalends.messages import Changes, Claim, Definition, OnConflict
+from kalends.model import EVENT_TRANSITIONS, Event, EventStatus, Fate, JournalKind, Reason
+from kalends.storage.accounts import (
+    close_account,
+    first_due,
+    give_back,
+    opening,
+    told_to,
+)
+from kalends.storage.event_rows import changed_fields, event_row, ids_by_name, named
+from kalends.storage.gaps import span_until, write_gap
+from kalends.storage.journal import write_entry
+from kalends.storage.models import EventRow, ExecutionRow, TagRow
+from kalends.storage.rows import (
+    EVENT_COLUMNS,
+    dump,
+    dump_trigger,
+    event_of,
+    load_trigger,
+)
+from kalends.storage.sqlite import SqliteDialect
+from kalends.triggers import Trigger
+
+__all__ = ["EventStore"]
+
+_INSERT = EventRow.insert_many([dict.fromkeys(EVENT_COLUMNS)]).sql()[0]
+_INSERT_TAG = TagRow.insert(tag="", event_id="").sql()[0]
+_CHUNK = 500
+_FOLLOWS = {"next_due", "rule_since", "accounted_from", "status"}
+"""Columns that change as a consequence, not because somebody asked."""
+
+
+class EventStore:
+    """The unit-of-work functions of the event manager; ``now`` is in microseconds."""
+
+    def __init__(self, dialect: SqliteDialect, ids: IdSource, node: str) -> None:
+        self._dialect = dialect
+        self._ids = ids
+        self._node = node
+
+    # -- create --------------------------------------------------------------------------------
+
+    def create(
+        self,
+        db: peewee.Database,
+        definitions: Sequence[Definition],
+        *,
+        now: int,
+        on_conflict: OnConflict,
+        author: str | None,
+    ) -> tuple[Event, ...]:
+        """Store all of them or, by raising, none. Returns the events in the order given."""
+        named = [definition.name for definition in definitions if definition.name is not None]
+        taken = ids_by_name(db, named)
+        if on_conflict is OnConflict.ERROR and taken:
+            name = next(name for name in named if name in taken)
+            raise ConflictError(
+                f"an event named {name!r} exists; on_conflict='keep' or 'replace' says what to do",
+                path="name",
+                name=name,
+                event_id=taken[name],
+            )
+        rows: list[tuple[Any, ...]] = []
+        answers: list[tuple[Any, ...] | str] = []
+        for place, definition in enumerate(definitions):
+            event_id = taken.get(definition.name or "")
+            if event_id is None:
+                rows.append(self._new_row(definition, now, place))
+                answers.append(rows[-1])
+                if definition.name is not None:
+                    taken[definition.name] = rows[-1][0]
+            elif on_conflict is OnConflict.ERROR:
+                raise ConflictError(
+                    f"two of the given events are named {definition.name!r}",
+                    path=f"[{place}].name",
+                    name=definition.name,
+                )
+            else:
+                if on_conflict is OnConflict.REPLACE:
+                    self._flush(db, rows)
+                    self._replace(db, event_id, definition, now=now, author=author)
+                answers.append(event_id)
+        self._flush(db, rows)
+        created = [answer for answer in answers if not isinstance(answer, str)]
+        if created:
+            self._journal_created(db, created, now, author)
+        return tuple(
+            self.get(db, answer) if isinstance(answer, str) else event_of(answer)
+            for answer in answers
+        )
+
+    def _journal_created(
+        self, db: peewee.Database, rows: Sequence[tuple[Any, ...]], now: int, author: str | None
+    ) -> None:
+        """One line for one call: a single event's own, or the span of ids of a bulk."""
+        single = len(rows) == 1
+        write_entry(
+            db,
+            JournalKind.EVENTS_CREATED,
+            now=now,
+            ids=self._ids,
+            event_id=rows[0][0] if single else None,
+            node=self._node,
+            author=author,
+            count=len(rows),
+            first_id=rows[0][0],
+            last_id=rows[-1][0],
+        )
+
+    def _new_row(self, definition: Definition, now: int, place: int) -> tuple[Any, ...]:
+        event_id = self._ids()
+        trigger = definition.trigger.anchored(now)
+        accounted_from, next_due = first_due(trigger, now + 1, f"[{place}].trigger")
+        return (
+            event_id,
+            definition.name or f"{definition.job[:180]}-{event_id[-12:]}",
+            definition.job,
+            definition.arguments,
+            dump_trigger(trigger),
+            dump(definition.policies),
+            dump(definition.tags),
+            EventStatus.ACTIVE.value,
+            definition.note,
+            None,
+            next_due,
+            accounted_from,
+            accounted_from,
+            1,
+            now,
+            now,
+        )
+
+    def _flush(self, db: peewee.Database, rows: list[tuple[Any, ...]]) -> None:
+        """Insert the rows not yet inserted (``rows`` keeps them, marked by the length already
+        written).
+        """
+        fresh = rows[:]
+        rows.clear()
+        if not fresh:
+            return
+        self._dialect.execute_many(db, _INSERT, fresh)
+        tags = [(tag, row[0]) for row in fresh for tag in msgspec.json.decode(row[6])]
+        if tags:
+            self._dialect.execute_many(db, _INSERT_TAG, tags)
+
+    def _replace(
+        self,
+        db: peewee.Database,
+        event_id: str,
+        definition: Definition,
+        *,
+        now: int,
+        author: str | None,
+    ) -> None:
+        changes = Changes(
+            job=definition.job,
+            arguments=definition.arguments,
+            trigger=definition.trigger,
+            policies=msgspec.structs.asdict(definition.policies),
+            tags=definition.tags,
+            note=definition.note,
+        )
+        self.update(
+            db, event_id, changes, now=now, version=None, author=author, given_back=(), quiet=True
+        )
+
+    # -- read ----------------------------------------------------------------------------------
+
+    def get(self, db: peewee.Database, event_id: str, *, deleted: bool = False) -> Event:
+        """The event. Raises ``EventNotFound``."""
+        return event_of(event_row(db, event_id, deleted=deleted))
+
+    # -- change --------------------------------------------------------------------------------
+
+    def update(
+        self,
+        db: peewee.Database,
+        event_id: str,
+        changes: Changes,
+        *,
+        now: int,
+        version: int | None,
+        author: str | None,
+        given_back: Sequence[Claim],
+        quiet: bool = False,
+    ) -> Event:
+        """Apply the changes. ``given_back`` are this node's claims of the event that will not
+        begin.
+
+        Raises ``EventNotFound``, ``VersionConflict``, ``ConflictError``, ``ValidationFailed``,
+        ``TransitionError``. With ``quiet`` a change that changes nothing is no change: the version
+        stays.
+        """
+        old = named(event_row(db, event_id))
+        if version is not None and version != old["version"]:
+            raise VersionConflict(
+                f"the event is at version {old['version']}, not {version}: read it again",
+                expected=version,
+                actual=old["version"],
+            )
+        fresh = changed_fields(old, changes, now)
+        if quiet and not fresh:
+            return self.get(db, event_id)
+        if give_back(db, given_back, self._node):
+            old = named(event_row(db, event_id))
+        if "trigger" in fresh:
+            fresh |= self._reschedule(db, old, load_trigger(fresh["trigger"]), now)
+        self._write(db, old, fresh, now)
+        write_entry(
+            db,
+            JournalKind.EVENT_UPDATED,
+            now=now,
+            ids=self._ids,
+            event_id=event_id,
+            node=self._node,
+            author=author,
+            changed=sorted(set(fresh) - _FOLLOWS),
+            before={key: old[key] for key in fresh},
+            version=old["version"] + 1,
+        )
+        return self.get(db, event_id)
+
+    def _reschedule(
+        self, db: peewee.Database, old: dict[str, Any], rule: Trigger, now: int
+    ) -> dict[str, Any]:
+        """Close the old rule's account and open the new one's."""
+        status = _transition("reschedule", old["status"])
+        reason = Reason.PAUSED if old["status"] == EventStatus.PAUSED else Reason.SUPERSEDED
+        closing, since, next_due = opening(db, old, rule, now)
+        kept = close_account(db, old, closing, reason, now=now, ids=self._ids)
+        return {
+            "status": status.value,
+            "next_due": next_due,
+            "rule_since": since,
+            **({} if kept else {"accounted_from": since}),
+        }
+
+    def set_status(
+        self,
+        db: peewee.Database,
+        event_id: str,
+        verb: str,
+        *,
+        now: int,
+        author: str | None = None,
+        note: str | None = None,
+        given_back: Sequence[Claim] = (),
+        **evidence: Any,
+    ) -> Event:
+        """Carry out ``pause``, ``resume``, ``quarantine``, ``release`` or ``delete``. Raises
+        ``TransitionError``.
+        """
+        old = named(event_row(db, event_id))
+        status = _transition(verb, old["status"])
+        if give_back(db, given_back, self._node):
+            old = named(event_row(db, event_id))
+        fresh: dict[str, Any] = {"status": status.value, "status_note": note}
+        if verb in ("resume", "release"):
+            fresh |= self._reopen(db, old, verb, now)
+        elif verb == "delete":
+            fresh |= self._bury(db, old, now)
+        self._write(db, old, fresh, now)
+        write_entry(
+            db,
+            _JOURNAL_OF[verb],
+            now=now,
+            ids=self._ids,
+            event_id=event_id,
+            node=self._node,
+            author=author,
+            note=note,
+            **evidence,
+        )
+        return self.get(db, event_id, deleted=True)
+
+    def _reopen(
+        self, db: peewee.Database, old: dict[str, Any], verb: str, now: int
+    ) -> dict[str, Any]:
+        """Skip what was due up to ``now``; raises ``ValidationFailed`` where the rule cannot be
+        read.
+        """
+        rule = load_trigger(old["trigger"])
+        reason = Reason.PAUSED if verb == "resume" else Reason.QUARANTINED
+        next_due = old["next_due"]
+        span = span_until(rule, next_due, now, reason.value)
+        if span is not None:
+            write_gap(db, old["id"], old["version"], rule, span, now=now, ids=self._ids)
+            next_due = rule.next_us(now)
+        if next_due is None:
+            return {"next_due": None, "status": EventStatus.COMPLETED.value}
+        return {"next_due": next_due}
+
+    def _bury(self, db: peewee.Database, old: dict[str, Any], now: int) -> dict[str, Any]:
+        """Close the account of an event that is deleted."""
+        reason = Reason.PAUSED if old["status"] == EventStatus.PAUSED else Reason.DELETED
+        closing = max(now, told_to(db, old))
+        kept = close_account(db, old, closing, reason, now=now, ids=self._ids)
+        self._skip_unowned(db, old["id"], now)
+        TagRow.delete().where(TagRow.event_id == old["id"]).execute(db)
+        fresh: dict[str, Any] = {"next_due": None, "rule_since": closing + 1}
+        return fresh if kept else {**fresh, "accounted_from": closing + 1}
+
+    def complete(self, db: peewee.Database, event_ids: Iterable[str], *, now: int) -> None:
+        """Mark events whose rule has ended."""
+        for event_id in event_ids:
+            EventRow.update(status=EventStatus.COMPLETED.value, updated_at=now).where(
+                EventRow.id == event_id, EventRow.status == EventStatus.ACTIVE.value
+            ).execute(db)
+
+    def _write(
+        self, db: peewee.Database, old: dict[str, Any], fresh: dict[str, Any], now: int
+    ) -> None:
+        try:
+            EventRow.update(**fresh, version=old["version"] + 1, updated_at=now).where(
+                EventRow.id == old["id"]
+            ).execute(db)
+        except peewee.IntegrityError as error:
+            raise ConflictError(
+                f"an event named {fresh.get('name')!r} exists", path="name", name=fresh.get("name")
+            ) from error
+        if "tags" in fresh:
+            TagRow.delete().where(TagRow.event_id == old["id"]).execute(db)
+            tags = [(tag, old["id"]) for tag in msgspec.json.decode(fresh["tags"])]
+            self._dialect.execute_many(db, _INSERT_TAG, tags)
+
+    # -- claims that will not begin ------------------------------------------------------------
+
+    def revoke(
+        self,
+        db: peewee.Database,
+        event_id: str,
+        claims: Sequence[Claim],
+        *,
+        now: int,
+        reason: Reason | None,
+    ) -> Event:
+        """Undo claims that were committed just before a change and have not begun.
+
+        Their instants are due again; for an event that is paused or deleted now, ``reason`` is
+        their fate up to ``now`` (a paused event says so when it is resumed).
+        """
+        give_back(db, claims, self._node)
+        if reason is Reason.DELETED:
+            self._skip_unowned(db, event_id, now)
+        return self.get(db, event_id, deleted=True)
+
+    def give_back(self, db: peewee.Database, claims: Sequence[Claim]) -> None:
+        """Undo this node's claims that have not begun; see ``accounts.give_back``."""
+        give_back(db, claims, self._node)
+
+    def _skip_unowned(self, db: peewee.Database, event_id: str, now: int) -> None:
+        ExecutionRow.update(
+            fate=Fate.SKIPPED.value, reason=Reason.DELETED.value, ended_at=now
+        ).where(
+            ExecutionRow.event_id == event_id,
+            ExecutionRow.ended_at.is_null(),
+            ExecutionRow.node.is_null(),
+        ).execute(db)
+
+
+_JOURNAL_OF = {
+    "pause": JournalKind.EVENT_PAUSED,
+    "resume": JournalKind.EVENT_RESUMED,
+    "quarantine": JournalKind.EVENT_QUARANTINED,
+    "release": JournalKind.EVENT_RELEASED,
+    "delete": JournalKind.EVENT_DELETED,
+}
+
+
+def _transition(verb: str, status: str) -> EventStatus:
+    after = EVENT_TRANSITIONS[verb].get(EventStatus(status))
+    if after is None:
+        allowed = ", ".join(EVENT_TRANSITIONS[verb])
+        raise TransitionError(
+            f"cannot {verb} an event that is {status}; only one that is {allowed}",
+            verb=verb,
+            status=status,
+        )
+    return after

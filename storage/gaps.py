@@ -1,0 +1,92 @@
+"""Gaps: spans of due instants that share one fate without a row each."""
+
+from __future__ import annotations
+
+import peewee
+
+from kalends.ids import IdSource
+from kalends.messages import GapQuery
+from kalends.model import Fate, Gap, Page
+from kalends.policies import DueRule, Span
+from kalends.storage.models import GapRow
+from kalends.storage.paging import page
+from kalends.storage.rows import GAP_COLUMNS, gap_of
+
+__all__ = ["list_gaps", "span_until", "write_gap"]
+
+
+def span_until(rule: DueRule, first: int | None, until: int, reason: str) -> Span | None:
+    """All instants from ``first`` (the first without a fate) to ``until`` inclusive; None if there
+    are none.
+    """
+    if first is None or first > until:
+        return None
+    last = rule.previous_us(until + 1)
+    if last is None or last < first:
+        return None
+    return Span(first, last, rule.count_us(first, last + 1), reason)
+
+
+def write_gap(
+    db: peewee.Database,
+    event_id: str,
+    version: int,
+    rule: DueRule,
+    span: Span,
+    *,
+    now: int,
+    ids: IdSource,
+) -> None:
+    """Record that the instants of ``span`` were skipped.
+
+    A span that follows directly on a gap of the same reason and version lengthens that gap: an
+    outage that is noticed bit by bit is still one row.
+    """
+    if span.into is None:
+        before = rule.previous_us(span.first)
+        if before is not None:
+            same = GapRow.update(
+                last=span.last, count=GapRow.count + span.count, recorded_at=now
+            ).where(
+                GapRow.event_id == event_id,
+                GapRow.last == before,
+                GapRow.fate == Fate.SKIPPED.value,
+                GapRow.reason == span.reason,
+                GapRow.version == version,
+                GapRow.into.is_null(),
+            )
+            if same.execute(db):
+                return
+    GapRow.insert(
+        id=ids(),
+        event_id=event_id,
+        first=span.first,
+        last=span.last,
+        count=span.count,
+        fate=Fate.SKIPPED.value,
+        reason=span.reason,
+        into=span.into,
+        version=version,
+        recorded_at=now,
+    ).execute(db)
+
+
+def list_gaps(db: peewee.Database, query: GapQuery) -> Page[Gap]:
+    """A page of the gaps that touch the asked-for time, newest first."""
+    select = GapRow.select(*GAP_COLUMNS, GapRow.last, GapRow.id)
+    if query.event_id is not None:
+        select = select.where(GapRow.event_id == query.event_id)
+    if query.since is not None:
+        select = select.where(GapRow.last >= query.since)
+    if query.until is not None:
+        select = select.where(GapRow.first < query.until)
+    return page(
+        db,
+        select,
+        keys=[GapRow.last, GapRow.id],
+        kind="gaps",
+        descending=True,
+        limit=query.limit,
+        cursor=query.cursor,
+        make=gap_of,
+    )

@@ -1,0 +1,266 @@
+"""The tables, as Peewee models. Private to ``storage``: rows never leave it.
+
+The models are bound to no database: every query names the one it runs on, so any number of
+schedulers in a process use them at once. Instants are integer microseconds UTC; JSON is text. Keys
+are UUID version 7 and sort by time.
+"""
+
+from __future__ import annotations
+
+from peewee import (
+    SQL,
+    BigIntegerField,
+    CompositeKey,
+    Expression,
+    IntegerField,
+    Model,
+    TextField,
+)
+
+__all__ = [
+    "TABLES",
+    "UNWELL_ROWS",
+    "AttemptRow",
+    "DefinitionRow",
+    "EventRow",
+    "ExecutionRow",
+    "GapRow",
+    "JournalRow",
+    "MetaRow",
+    "NodeRow",
+    "TagRow",
+]
+
+
+class MetaRow(Model):
+    """Facts about the database itself, the schema version among them."""
+
+    key = TextField(primary_key=True)
+    value = TextField()
+
+    class Meta:
+        table_name = "kalends_meta"
+        without_rowid = True
+        strict_tables = True
+
+
+class EventRow(Model):
+    """One event. ``next_due`` is the first instant without a fate; ``rule_since`` when its trigger
+    was set.
+    """
+
+    id = TextField(primary_key=True)
+    name = TextField()
+    job = TextField()
+    arguments = TextField()
+    trigger = TextField()
+    policies = TextField()
+    tags = TextField()
+    status = TextField()
+    note = TextField(null=True)
+    status_note = TextField(null=True)
+    next_due = BigIntegerField(null=True)
+    accounted_from = BigIntegerField()
+    rule_since = BigIntegerField()
+    version = IntegerField()
+    created_at = BigIntegerField()
+    updated_at = BigIntegerField()
+
+    class Meta:
+        table_name = "events"
+        without_rowid = True
+        strict_tables = True
+
+
+EventRow.add_index(EventRow.index(EventRow.status, EventRow.next_due, name="events_due"))
+EventRow.add_index(
+    EventRow.index(
+        EventRow.name, unique=True, where=(EventRow.status != "deleted"), name="events_name"
+    )
+)
+EventRow.add_index(EventRow.index(EventRow.job, name="events_job"))
+
+
+class DefinitionRow(Model):
+    """A rule that an event no longer has: it accounted for the instants in ``since <= due <=
+    until``.
+    """
+
+    event_id = TextField()
+    version = IntegerField()
+    trigger = TextField()
+    since = BigIntegerField()
+    until = BigIntegerField()
+
+    class Meta:
+        table_name = "definitions"
+        primary_key = CompositeKey("event_id", "version")
+        without_rowid = True
+        strict_tables = True
+
+
+class TagRow(Model):
+    """One tag of one event."""
+
+    tag = TextField()
+    event_id = TextField()
+
+    class Meta:
+        table_name = "tags"
+        primary_key = CompositeKey("tag", "event_id")
+        without_rowid = True
+        strict_tables = True
+
+
+class ExecutionRow(Model):
+    """One due instant with its fate. It also holds its latest attempt; earlier ones are
+    ``AttemptRow``.
+    """
+
+    id = TextField(primary_key=True)
+    event_id = TextField()
+    due = BigIntegerField()
+    version = IntegerField()
+    fate = TextField()
+    reason = TextField(null=True)
+    attempt = IntegerField()
+    node = TextField(null=True)
+    claimed_at = BigIntegerField()
+    started_at = BigIntegerField(null=True)
+    ended_at = BigIntegerField(null=True)
+    result = TextField(null=True)
+    result_note = TextField(null=True)
+    error = TextField(null=True)
+    manual = IntegerField(default=0)
+
+    class Meta:
+        table_name = "executions"
+        without_rowid = True
+        strict_tables = True
+
+
+ExecutionRow.add_index(
+    ExecutionRow.index(ExecutionRow.event_id, ExecutionRow.due, unique=True, name="executions_due")
+)
+ExecutionRow.add_index(ExecutionRow.index(ExecutionRow.due, name="executions_time"))
+ExecutionRow.add_index(
+    ExecutionRow.index(
+        ExecutionRow.event_id, where=ExecutionRow.ended_at.is_null(), name="executions_open"
+    )
+)
+ExecutionRow.add_index(
+    ExecutionRow.index(
+        ExecutionRow.due,
+        where=ExecutionRow.node.is_null() & ExecutionRow.ended_at.is_null(),
+        name="executions_unowned",
+    )
+)
+UNWELL_ROWS = Expression(
+    ExecutionRow.fate, "!=", SQL("'succeeded'")
+) & ExecutionRow.ended_at.is_null(False)
+"""What the index ``executions_unwell`` is about: a query that is to use it says it like this."""
+
+ExecutionRow.add_index(
+    ExecutionRow.index(
+        ExecutionRow.fate, ExecutionRow.due, where=UNWELL_ROWS, name="executions_unwell"
+    )
+)
+
+
+class AttemptRow(Model):
+    """An attempt that was followed by another one."""
+
+    execution_id = TextField()
+    number = IntegerField()
+    node = TextField(null=True)
+    claimed_at = BigIntegerField()
+    started_at = BigIntegerField(null=True)
+    ended_at = BigIntegerField(null=True)
+    outcome = TextField()
+    error = TextField(null=True)
+
+    class Meta:
+        table_name = "attempts"
+        primary_key = CompositeKey("execution_id", "number")
+        without_rowid = True
+        strict_tables = True
+
+
+class GapRow(Model):
+    """``count`` consecutive due instants from ``first`` to ``last`` that share one fate."""
+
+    id = TextField(primary_key=True)
+    event_id = TextField()
+    first = BigIntegerField()
+    last = BigIntegerField()
+    count = BigIntegerField()
+    fate = TextField()
+    reason = TextField(null=True)
+    into = BigIntegerField(null=True)
+    version = IntegerField()
+    recorded_at = BigIntegerField()
+
+    class Meta:
+        table_name = "gaps"
+        without_rowid = True
+        strict_tables = True
+
+
+GapRow.add_index(GapRow.index(GapRow.event_id, GapRow.last, name="gaps_span"))
+GapRow.add_index(GapRow.index(GapRow.last, name="gaps_time"))
+
+
+class JournalRow(Model):
+    """One line of the journal."""
+
+    id = TextField(primary_key=True)
+    at = BigIntegerField()
+    kind = TextField()
+    event_id = TextField(null=True)
+    node = TextField(null=True)
+    author = TextField(null=True)
+    note = TextField(null=True)
+    details = TextField()
+
+    class Meta:
+        table_name = "journal"
+        without_rowid = True
+        strict_tables = True
+
+
+JournalRow.add_index(
+    JournalRow.index(
+        JournalRow.event_id,
+        JournalRow.id,
+        where=JournalRow.event_id.is_null(False),
+        name="journal_event",
+    )
+)
+
+
+class NodeRow(Model):
+    """One process that shares the database, alive while ``lease_until`` lies ahead."""
+
+    id = TextField(primary_key=True)
+    place = TextField()
+    pid = IntegerField()
+    started_at = BigIntegerField()
+    lease_until = BigIntegerField()
+
+    class Meta:
+        table_name = "nodes"
+        without_rowid = True
+        strict_tables = True
+
+
+TABLES: tuple[type[Model], ...] = (
+    MetaRow,
+    EventRow,
+    DefinitionRow,
+    TagRow,
+    ExecutionRow,
+    AttemptRow,
+    GapRow,
+    JournalRow,
+    NodeRow,
+)

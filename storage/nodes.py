@@ -1,0 +1,216 @@
+"""Nodes: which processes share the database, and what becomes of the work of one that died.
+
+A node is alive while its lease lies ahead. On one host a dead process is known at once, by its id,
+where the system can tell (POSIX); elsewhere its lease has to end first.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import peewee
+
+from kalends.errors import ValidationFailed
+from kalends.ids import IdSource
+from kalends.logs import get_log
+from kalends.model import EventStatus, Fate, JournalKind, Reason
+from kalends.policies import Delivery
+from kalends.storage.accounts import Held, give_back
+from kalends.storage.journal import write_entry
+from kalends.storage.models import AttemptRow, EventRow, ExecutionRow, NodeRow
+from kalends.storage.rows import load_policies
+
+__all__ = ["NodeStore", "Rescue", "place_of_this_process"]
+
+_log = get_log()
+
+
+class Rescue(msgspec.Struct, frozen=True):
+    """What was done with the open executions of dead nodes."""
+
+    nodes: tuple[str, ...] = ()
+    reopened: int = 0
+    """Executions that will be attempted again."""
+    lost: int = 0
+
+    def log(self) -> None:
+        """Log it, where there was a dead node."""
+        if self.nodes:
+            _log.warning(
+                "executions_rescued",
+                nodes=list(self.nodes),
+                reopened=self.reopened,
+                lost=self.lost,
+            )
+
+
+class NodeStore:
+    """The unit-of-work functions around this process's own lease, and those of others."""
+
+    def __init__(self, ids: IdSource, node: str, lease_us: int) -> None:
+        self._ids = ids
+        self._node = node
+        self._lease_us = lease_us
+        self._place = place_of_this_process()
+
+    def register(self, db: peewee.Database, *, now: int) -> None:
+        """Enter this process, or its lease again after somebody declared it dead."""
+        known = NodeRow.update(lease_until=now + self._lease_us).where(NodeRow.id == self._node)
+        if known.execute(db):
+            return
+        NodeRow.insert(
+            id=self._node,
+            place=self._place,
+            pid=os.getpid(),
+            started_at=now,
+            lease_until=now + self._lease_us,
+        ).execute(db)
+        write_entry(
+            db,
+            JournalKind.NODE_STARTED,
+            now=now,
+            ids=self._ids,
+            node=self._node,
+            pid=os.getpid(),
+            place=self._place,
+        )
+
+    def renew(self, db: peewee.Database, *, now: int) -> bool:
+        """Prolong the lease; False where this node had been declared dead meanwhile (it is entered
+        anew).
+        """
+        held = NodeRow.update(lease_until=now + self._lease_us).where(NodeRow.id == self._node)
+        if held.execute(db):
+            return True
+        self.register(db, now=now)
+        return False
+
+    def leave(self, db: peewee.Database, *, now: int, abandoned: int) -> None:
+        """End the lease. What this node still holds is rescued by whoever comes next."""
+        NodeRow.delete().where(NodeRow.id == self._node).execute(db)
+        self._rescue_node(db, self._node, now)
+        write_entry(
+            db,
+            JournalKind.NODE_STOPPED,
+            now=now,
+            ids=self._ids,
+            node=self._node,
+            abandoned=abandoned,
+        )
+
+    def rescue(self, db: peewee.Database, *, now: int) -> Rescue:
+        """Declare dead the nodes that are, and free what they held."""
+        dead = self._dead_nodes(db, now)
+        reopened = lost = 0
+        for node in dead:
+            NodeRow.delete().where(NodeRow.id == node).execute(db)
+            again, gone = self._rescue_node(db, node, now)
+            reopened, lost = reopened + again, lost + gone
+            write_entry(
+                db,
+                JournalKind.NODE_DIED,
+                now=now,
+                ids=self._ids,
+                node=node,
+                reopened=again,
+                lost=gone,
+                noticed_by=self._node,
+            )
+        return Rescue(tuple(dead), reopened, lost)
+
+    def _dead_nodes(self, db: peewee.Database, now: int) -> list[str]:
+        query = NodeRow.select(NodeRow.id, NodeRow.place, NodeRow.pid, NodeRow.lease_until).where(
+            NodeRow.id != self._node
+        )
+        return [
+            node
+            for node, place, pid, lease_until in query.tuples().execute(db)
+            if lease_until < now or (place == self._place and _is_gone(pid))
+        ]
+
+    def _rescue_node(self, db: peewee.Database, node: str, now: int) -> tuple[int, int]:
+        query = (
+            ExecutionRow.select(
+                ExecutionRow.id, ExecutionRow.due, ExecutionRow.attempt, ExecutionRow.claimed_at,
+                ExecutionRow.started_at, EventRow.policies, EventRow.status, ExecutionRow.event_id,
+                ExecutionRow.manual,
+            )
+            .join(EventRow, peewee.JOIN.LEFT_OUTER, on=(EventRow.id == ExecutionRow.event_id))
+            .where(ExecutionRow.node == node, ExecutionRow.ended_at.is_null())
+        )  # fmt: skip
+        reopened = lost = 0
+        for *row, event_id, manual in list(query.tuples().execute(db)):
+            execution_id, due, attempt, _, started_at, _, _ = row
+            if started_at is None and due > now:
+                # Claimed ahead, and its instant has not come: it cannot have begun.
+                held = Held(execution_id, event_id, due, attempt, bool(manual))
+                give_back(db, [held], node)
+                reopened += 1
+            elif self._rescue_one(db, node, row, now):
+                reopened += 1
+            else:
+                lost += 1
+        return reopened, lost
+
+    def _rescue_one(self, db: peewee.Database, node: str, row: Any, now: int) -> bool:
+        """Free one execution; True where it will be attempted again."""
+        execution_id, _, attempt, claimed_at, started_at, policies_text, status = row
+        this = ExecutionRow.id == execution_id
+        if status == EventStatus.DELETED or not _may_retry(policies_text, attempt):
+            ExecutionRow.update(
+                fate=Fate.LOST.value, reason=Reason.PROCESS_DIED.value, ended_at=now
+            ).where(this).execute(db)
+            return False
+        AttemptRow.insert(
+            execution_id=execution_id,
+            number=attempt,
+            node=node,
+            claimed_at=claimed_at,
+            started_at=started_at,
+            ended_at=now,
+            outcome=Fate.LOST.value,
+        ).execute(db)
+        ExecutionRow.update(node=None, fate=Fate.PENDING.value, started_at=None).where(
+            this
+        ).execute(db)
+        return True
+
+
+def _may_retry(policies_text: str | None, attempt: int) -> bool:
+    if policies_text is None:
+        return False
+    try:
+        policies = load_policies(policies_text)
+    except ValidationFailed:
+        return False
+    return policies.delivery is Delivery.AT_LEAST_ONCE and attempt < policies.max_attempts
+
+
+def place_of_this_process() -> str:
+    """Where process ids mean the same as here: host, boot and (on Linux) pid namespace."""
+    parts = [socket.gethostname()]
+    for name in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
+        path = Path(name)
+        try:
+            parts.append(os.readlink(path) if path.is_symlink() else path.read_text().strip())
+        except OSError:
+            continue  # not Linux: the host name has to do
+    return "/".join(parts)
+
+
+def _is_gone(pid: int) -> bool:
+    """True only where the system says for certain that no process has this id."""
+    if sys.platform == "win32":
+        return False  # os.kill would end the process there; wait for the lease
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,0 +1,304 @@
+"""Between rows and values: the JSON texts and integers of a row, and the structs of ``model``."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+import msgspec
+
+from kalends import triggers
+from kalends.clock import US, from_us
+from kalends.errors import StorageRefused, ValidationFailed
+from kalends.model import (
+    Attempt,
+    Event,
+    EventStatus,
+    Execution,
+    Failure,
+    Fate,
+    Gap,
+    JournalEntry,
+    JournalKind,
+    Reason,
+)
+from kalends.policies import Policies
+from kalends.storage.models import AttemptRow, EventRow, ExecutionRow, GapRow, JournalRow
+from kalends.triggers import Trigger
+
+__all__ = [
+    "ATTEMPT_COLUMNS",
+    "EVENT_COLUMNS",
+    "EXECUTION_COLUMNS",
+    "GAP_COLUMNS",
+    "JOURNAL_COLUMNS",
+    "UnreadableRule",
+    "attempt_of",
+    "dump",
+    "dump_trigger",
+    "event_of",
+    "execution_of",
+    "gap_of",
+    "journal_of",
+    "load_policies",
+    "load_trigger",
+]
+
+EVENT_COLUMNS = tuple(EventRow._meta.sorted_fields)
+EXECUTION_COLUMNS = tuple(ExecutionRow._meta.sorted_fields)
+ATTEMPT_COLUMNS = tuple(AttemptRow._meta.sorted_fields)
+GAP_COLUMNS = tuple(GapRow._meta.sorted_fields)
+JOURNAL_COLUMNS = tuple(JournalRow._meta.sorted_fields)
+
+
+def dump(value: Any) -> str:
+    """``value`` as compact JSON text."""
+    return msgspec.json.encode(value).decode()
+
+
+def dump_trigger(trigger: Trigger) -> str:
+    """The stored form of a trigger."""
+    return dump(trigger.to_json())
+
+
+@functools.lru_cache(maxsize=4096)
+def load_trigger(text: str) -> Trigger:
+    """The trigger of a stored form. Raises ``ValidationFailed`` where it cannot be read.
+
+    Cached because triggers are pure values, and many events share a few rules.
+    """
+    return triggers.from_json(_json(text))
+
+
+@functools.lru_cache(maxsize=1024)
+def load_policies(text: str) -> Policies:
+    """The policies of a stored form. Raises ``ValidationFailed`` where it cannot be read."""
+    try:
+        return msgspec.json.decode(text, type=Policies)
+    except msgspec.MsgspecError as error:
+        raise ValidationFailed(f"the policies cannot be read: {error}", path="policies") from error
+
+
+def _json(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text  # not JSON at all: let the codec say what it wanted instead
+
+
+class UnreadableRule(Trigger):
+    """Stands for a stored trigger that cannot be read: never due, and printed as what it is."""
+
+    __slots__ = ("error", "text")
+    error: str
+    text: str
+
+    def __init__(self, text: str, error: str) -> None:
+        self._set(text=text, error=error)
+
+    def next_us(self, after_us: int) -> None:
+        return None
+
+    def previous_us(self, before_us: int) -> None:
+        return None
+
+    def count_us(self, a: int, b: int) -> int:
+        return 0
+
+    def describe(self) -> str:
+        return f"a rule that cannot be read: {self.error}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"v": 1, "type": "unreadable", "text": self.text}
+
+    def _key(self) -> tuple[object, ...]:
+        return (self.text,)
+
+    def __repr__(self) -> str:
+        return f"<unreadable rule {self.text[:80]!r}>"
+
+
+def _rule_of(text: str) -> Trigger:
+    try:
+        return load_trigger(text)
+    except ValidationFailed as error:
+        return UnreadableRule(text, error.message)
+
+
+def _policies_of(text: str) -> Policies:
+    try:
+        return load_policies(text)
+    except ValidationFailed:
+        return Policies()
+
+
+def _json_or(text: str, otherwise: Any, kind: Any = Any) -> Any:
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.MsgspecError, UnicodeError):
+        return otherwise
+
+
+class _Arguments(msgspec.Struct):
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _readable(make: Callable[P, T]) -> Callable[P, T]:
+    """Refuse a row whose values somebody else has spoilt: an answer, not a crash of its reader."""
+
+    @functools.wraps(make)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return make(*args, **kwargs)
+        except (ValueError, OverflowError, TypeError, msgspec.MsgspecError) as error:
+            row: Any = args[0]
+            raise StorageRefused(
+                f"row {row[0]} cannot be read by {make.__name__}: {error}",
+                reason="unreadable_row",
+                row=str(row[0]),
+            ) from error
+
+    return wrapper
+
+
+@_readable
+def event_of(row: Sequence[Any]) -> Event:
+    """The event of a row of ``EVENT_COLUMNS``.
+
+    What is unreadable in it does not hide the event or the others of a list: a rule is shown as
+    ``UnreadableRule``, policies as the defaults, arguments and tags as empty. Claiming it
+    quarantines it.
+    """
+    (
+        event_id, name, job, arguments, trigger, policies, tags, status, note, status_note,
+        next_due, accounted_from, _rule_since, version, created_at, updated_at,
+    ) = row  # fmt: skip
+    given = _json_or(arguments, _Arguments(), _Arguments)
+    return Event(
+        id=event_id,
+        name=name,
+        job=job,
+        args=tuple(given.args),
+        kwargs=given.kwargs,
+        trigger=_rule_of(trigger),
+        policies=_policies_of(policies),
+        tags=tuple(_json_or(tags, [], list[str])),
+        status=EventStatus(status),
+        note=note if status_note is None else status_note,
+        next_due=None if next_due is None else from_us(next_due),
+        accounted_from=from_us(accounted_from),
+        version=version,
+        created_at=from_us(created_at),
+        updated_at=from_us(updated_at),
+    )
+
+
+_UNREADABLE = object()
+
+
+def _failure_of(text: str | None) -> Failure | None:
+    if text is None:
+        return None
+    unreadable = Failure(type="Unreadable", message="the stored error cannot be read")
+    failure: Failure = _json_or(text, unreadable, Failure)
+    return failure
+
+
+@_readable
+def attempt_of(row: Sequence[Any]) -> Attempt:
+    """The attempt of a row of ``ATTEMPT_COLUMNS``."""
+    _, number, node, claimed_at, started_at, ended_at, outcome, error = row
+    return Attempt(
+        number=number,
+        node=node,
+        claimed_at=from_us(claimed_at),
+        started_at=None if started_at is None else from_us(started_at),
+        ended_at=None if ended_at is None else from_us(ended_at),
+        outcome=Fate(outcome),
+        error=_failure_of(error),
+    )
+
+
+@_readable
+def execution_of(row: Sequence[Any], earlier: Sequence[Attempt]) -> Execution:
+    """The execution of a row of ``EXECUTION_COLUMNS`` and its earlier attempts, in order."""
+    (
+        execution_id, event_id, due, version, fate, reason, attempt, node, claimed_at,
+        started_at, ended_at, result, result_note, error, manual,
+    ) = row  # fmt: skip
+    attempts = list(earlier)
+    failure = _failure_of(error)
+    if attempt > len(attempts):
+        attempts.append(
+            Attempt(
+                number=attempt,
+                node=node,
+                claimed_at=from_us(claimed_at),
+                started_at=None if started_at is None else from_us(started_at),
+                ended_at=None if ended_at is None else from_us(ended_at),
+                outcome=Fate(fate),
+                error=failure,
+            )
+        )
+    stored = None if result is None else _json_or(result, _UNREADABLE)
+    if stored is _UNREADABLE:
+        stored, result_note = None, "the stored result cannot be read"
+    begun = next((item.started_at for item in attempts if item.started_at is not None), None)
+    return Execution(
+        id=execution_id,
+        event_id=event_id,
+        due=from_us(due),
+        fate=Fate(fate),
+        reason=None if reason is None else Reason(reason),
+        attempts=tuple(attempts),
+        node=node,
+        claimed_at=from_us(claimed_at),
+        started_at=None if started_at is None else from_us(started_at),
+        ended_at=None if ended_at is None else from_us(ended_at),
+        lateness=None if begun is None else (begun - from_us(due)).total_seconds(),
+        duration=None if started_at is None or ended_at is None else (ended_at - started_at) / US,
+        result=stored,
+        result_note=result_note,
+        error=failure,
+        manual=bool(manual),
+        version=version,
+    )
+
+
+@_readable
+def gap_of(row: Sequence[Any]) -> Gap:
+    """The gap of a row of ``GAP_COLUMNS``."""
+    _, event_id, first, last, count, fate, reason, into, version, recorded_at = row
+    return Gap(
+        event_id=event_id,
+        first=from_us(first),
+        last=from_us(last),
+        count=count,
+        fate=Fate(fate),
+        reason=None if reason is None else Reason(reason),
+        into=None if into is None else from_us(into),
+        version=version,
+        recorded_at=from_us(recorded_at),
+    )
+
+
+@_readable
+def journal_of(row: Sequence[Any]) -> JournalEntry:
+    """The journal entry of a row of ``JOURNAL_COLUMNS``."""
+    entry_id, at, kind, event_id, node, author, note, details = row
+    return JournalEntry(
+        id=entry_id,
+        at=from_us(at),
+        kind=JournalKind(kind),
+        event_id=event_id,
+        node=node,
+        author=author,
+        note=note,
+        details=_json_or(details, {}, dict[str, Any]),
+    )

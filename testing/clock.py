@@ -1,0 +1,81 @@
+"""A clock that stands still until a test moves it.
+
+Promises: wall and monotonic time change only through ``advance`` and ``jump``; ``advance`` moves
+both, ``jump`` the wall alone, as a correction of the system clock would; whoever subscribed is told
+after each move, on the thread that moved the clock; every method works from any thread.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+
+from kalends.clock import MAX_US, MIN_US, US, to_us
+from kalends.errors import ValidationFailed
+from kalends.native import allocate_lock
+
+__all__ = ["ManualClock"]
+
+
+class ManualClock:
+    """A ``kalends.clock.Clock`` moved by hand.
+
+    ``start`` is an aware datetime or microseconds since the epoch.
+    """
+
+    def __init__(self, start: dt.datetime | int = 0) -> None:
+        self._wall = start if isinstance(start, int) else to_us(start, "start")
+        self._monotonic_us = 0
+        self._lock = allocate_lock()
+        self._callbacks: dict[object, Callable[[], None]] = {}
+
+    def now_us(self) -> int:
+        """Wall time: microseconds since the epoch, UTC."""
+        return self._wall
+
+    def monotonic(self) -> float:
+        """Seconds this clock was advanced since it was made."""
+        return self._monotonic_us / US
+
+    def real_seconds(self, seconds: float) -> float | None:
+        """None: nobody needs to wait for a time that passes only when told."""
+        return None
+
+    def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call ``callback`` after every move, on the moving thread; returns a function that ends
+        it.
+        """
+        key = object()
+        with self._lock:
+            self._callbacks[key] = callback
+
+        def cancel() -> None:
+            with self._lock:
+                self._callbacks.pop(key, None)
+
+        return cancel
+
+    def advance(self, seconds: float) -> None:
+        """Let ``seconds`` pass, on both clocks.
+
+        Raises ``ValidationFailed`` for a step back in time.
+        """
+        if not seconds >= 0.0:
+            raise ValidationFailed("time does not go back: use jump()", path="seconds")
+        self._move(seconds, monotonic=True)
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock forward, or back where ``seconds`` is negative. No time passes."""
+        self._move(seconds, monotonic=False)
+
+    def _move(self, seconds: float, *, monotonic: bool) -> None:
+        step = round(seconds * US) if abs(seconds) < MAX_US / US - MIN_US / US else None
+        with self._lock:
+            if step is None or not MIN_US <= self._wall + step <= MAX_US:
+                raise ValidationFailed("the clock ends at the years 1 and 9999", path="seconds")
+            self._wall += step
+            if monotonic:
+                self._monotonic_us += step
+            callbacks = list(self._callbacks.values())
+        for callback in callbacks:
+            callback()

@@ -1,0 +1,109 @@
+"""The loop actor: its pure part, its retries, and what it does with what it cannot run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pendulum
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kalends import NotInitialized, StorageUnavailable, every, once
+from kalends.actors.loop import jump_of
+from kalends.messages import Drain
+from kalends.storage.claims import ClaimStore
+
+START = pendulum.datetime(2027, 1, 1, tz="UTC")
+
+
+@given(st.floats(0, 1e6), st.floats(-1e6, 1e6))
+def test_a_jump_is_what_the_wall_clock_moved_beyond_the_other(passed: float, step: float) -> None:
+    jump = jump_of(round((passed + step) * 1e6), passed)
+    if abs(step) > 1.001:
+        assert jump == pytest.approx(step, abs=1e-3)
+    elif abs(step) < 0.999:
+        assert jump is None
+
+
+def test_a_refused_claim_is_tried_again_and_ever_more_slowly(
+    virtual: Any, monkeypatch: pytest.MonkeyPatch, until: Callable[..., Any]
+) -> None:
+    event = virtual.scheduler.schedule_event("tick", once(START.add(seconds=10)), name="t")
+    really = ClaimStore.claim_due
+    tried = threading.Semaphore(0)
+    failing = [True]
+
+    def claim_due(self: ClaimStore, *args: Any, **kwargs: Any) -> Any:
+        tried.release()
+        if failing[0]:
+            raise StorageUnavailable("injected", reason="locked")
+        return really(self, *args, **kwargs)
+
+    monkeypatch.setattr(ClaimStore, "claim_due", claim_due)
+    virtual.clock.advance(10)
+    assert tried.acquire(timeout=10)
+    tries = 1
+    for _ in range(100):
+        virtual.clock.advance(0.1)
+        tries += tried.acquire(timeout=0.02)
+    assert 3 <= tries <= 12  # 0.05, 0.1, 0.2 and so on up to 5 s
+    assert virtual.ran == []
+    failing[0] = False
+    virtual.clock.advance(5)
+    until(lambda: virtual.ran)
+    virtual.settle()
+    assert virtual.fates(event) == {10: "succeeded"}
+
+
+def test_a_bug_in_a_claim_restarts_the_loop_and_the_instant_still_runs(
+    make_virtual: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, until: Callable[..., Any]
+) -> None:
+    virtual = make_virtual(restart_backoff=0.0).start()
+    event = virtual.scheduler.schedule_event("tick", once(START.add(seconds=10)), name="t")
+    really = ClaimStore.claim_due
+    bugs = [ZeroDivisionError("a bug")]
+
+    def claim_due(self: ClaimStore, *args: Any, **kwargs: Any) -> Any:
+        if bugs:
+            raise bugs.pop()
+        return really(self, *args, **kwargs)
+
+    virtual.settle()
+    monkeypatch.setattr(ClaimStore, "claim_due", claim_due)
+    virtual.clock.advance(10)
+    until(lambda: virtual.ran)
+    virtual.settle()
+    assert virtual.fates(event) == {10: "succeeded"}
+    loop = next(actor for actor in virtual.scheduler.status().actors if actor.name == "loop")
+    assert loop.restarts == 1
+    assert "ZeroDivisionError" in loop.last_crash.text
+
+
+def test_after_a_drain_nothing_is_claimed_and_what_was_armed_is_due_again(virtual: Any) -> None:
+    event = virtual.scheduler.schedule_event("tick", every(seconds=10, anchor=START), name="t")
+    virtual.advance(9.9)
+    assert virtual.scheduler.count_executions(event_id=event.id, fate="pending") == 1
+    virtual.system.loop.ref.ask(Drain(), timeout=10)
+    assert virtual.scheduler.count_executions(event_id=event.id) == 0
+    assert virtual.scheduler.get_event(event.id).next_due == START.add(seconds=10)
+    virtual.clock.advance(100)
+    with pytest.raises(NotInitialized):
+        virtual.scheduler.trigger_now(event.id)
+    assert virtual.ran == []
+
+
+def test_what_a_shutdown_gave_back_runs_after_the_next_start(virtual: Any) -> None:
+    event = virtual.scheduler.schedule_event(
+        "tick", every(seconds=10, anchor=START), name="t", delivery="at_most_once"
+    )
+    virtual.advance(9.9)
+    virtual.scheduler.shutdown()
+    virtual.clock.advance(0.1)
+    virtual.start()
+    virtual.settle()
+    assert virtual.fates(event) == {10: "succeeded"}
+    (execution,) = virtual.executions(event)
+    assert [attempt.number for attempt in execution.attempts] == [1]

@@ -1,0 +1,303 @@
+"""A ledger driven by hand: real storage functions, one connection, a clock that stands still."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterator, MutableMapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import peewee
+import pytest
+import structlog
+
+from kalends.clock import MAX_US, US
+from kalends.ids import IdSource
+from kalends.messages import Claim, Definition, OnConflict, Outcome
+from kalends.model import Event, Failure, Fate
+from kalends.policies import Policies
+from kalends.storage.claims import Claimed, ClaimStore
+from kalends.storage.engine import Storage
+from kalends.storage.events import EventStore
+from kalends.storage.executions import ExecutionStore
+from kalends.storage.models import DefinitionRow, EventRow, ExecutionRow, GapRow
+from kalends.storage.nodes import NodeStore
+from kalends.storage.rows import load_trigger
+from kalends.storage.sqlite import SqliteDialect
+from kalends.testing.clock import ManualClock
+from kalends.triggers import Trigger, every
+
+T = TypeVar("T")
+START = 1_800_000_000 * US
+LEASE_US = 30 * US
+
+
+class Node:
+    """What one process has of the storage: its stores, and the claims it holds."""
+
+    def __init__(self, dialect: SqliteDialect, ids: IdSource, name: str) -> None:
+        self.name = name
+        self.events = EventStore(dialect, ids, name)
+        self.claims = ClaimStore(dialect, ids, name)
+        self.executions = ExecutionStore(dialect, name)
+        self.leases = NodeStore(ids, name, LEASE_US)
+
+
+class Ledger:
+    """One database and two nodes on one connection; every call is one transaction."""
+
+    def __init__(self, path: Path | None, clock: ManualClock) -> None:
+        self.clock = clock
+        self.dialect = SqliteDialect(path, durability="normal", busy_timeout=0.2)
+        self.dialect.prepare()
+        self.db = self.dialect.connect(read_only=False)
+        self.dialect.migrate(self.db)
+        self.ids = IdSource(clock, random.Random(1))
+        self.here = Node(self.dialect, self.ids, "here")
+        self.there = Node(self.dialect, self.ids, "there")
+        self._names = itertools.count(1)
+
+    @property
+    def now(self) -> int:
+        return self.clock.now_us()
+
+    def run(self, unit: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """``unit(db, …)`` in a transaction, undone if it raises."""
+        connection = self.db.connection()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            value = unit(self.db, *args, **kwargs)
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+        return value
+
+    def definition(
+        self,
+        trigger: Trigger | None = None,
+        *,
+        name: str | None = None,
+        job: str = "work",
+        arguments: str = '{"args":[],"kwargs":{}}',
+        tags: tuple[str, ...] = (),
+        note: str | None = None,
+        **policies: Any,
+    ) -> Definition:
+        return Definition(
+            name=name or f"event-{next(self._names)}",
+            job=job,
+            arguments=arguments,
+            trigger=trigger or every(seconds=10),
+            policies=Policies(**policies),
+            tags=tags,
+            note=note,
+        )
+
+    def create(self, *definitions: Definition, conflict: str = "error") -> tuple[Event, ...]:
+        return self.run(
+            self.here.events.create,
+            definitions,
+            now=self.now,
+            on_conflict=OnConflict(conflict),
+            author=None,
+        )
+
+    def add(self, trigger: Trigger | None = None, **fields: Any) -> str:
+        """The id of a new event."""
+        return self.create(self.definition(trigger, **fields))[0].id
+
+    def event(self, event_id: str) -> Event:
+        return self.run(self.here.events.get, event_id, deleted=True)
+
+    def set_status(self, event_id: str, verb: str, **more: Any) -> Event:
+        return self.run(self.here.events.set_status, event_id, verb, now=self.now, **more)
+
+    def claim(
+        self,
+        *,
+        ahead: float = 0.0,
+        limit: int = 1000,
+        node: Node | None = None,
+        settled: frozenset[str] = frozenset(),
+    ) -> Claimed:
+        return self.run(
+            (node or self.here).claims.claim_due,
+            now=self.now,
+            ahead=round(ahead * US),
+            limit=limit,
+            settled=settled,
+        )
+
+    def end(
+        self,
+        *claims: Claim,
+        fate: Fate = Fate.SUCCEEDED,
+        node: Node | None = None,
+        took: float = 0.0,
+        result: str | None = None,
+    ) -> tuple[str, ...]:
+        """Record that the claims began now and ended ``took`` seconds later."""
+        failure = Failure(type="Oops", message="no") if fate is Fate.FAILED else None
+        outcomes = [
+            Outcome(
+                execution_id=claim.id,
+                event_id=claim.event_id,
+                attempt=claim.attempt,
+                fate=fate,
+                started_us=self.now,
+                ended_us=self.now + round(took * US),
+                result=result,
+                error=failure,
+            )
+            for claim in claims
+        ]
+        return self.run((node or self.here).executions.record, outcomes)
+
+    def rows(self, query: Any) -> list[tuple[Any, ...]]:
+        return list(query.tuples().execute(self.db))
+
+    def gaps(self, event_id: str) -> list[tuple[int, int, int, str, str | None]]:
+        """(first, last, count, fate, reason) of the event's gaps; seconds from START."""
+        query = GapRow.select(
+            GapRow.first, GapRow.last, GapRow.count, GapRow.fate, GapRow.reason
+        ).where(GapRow.event_id == event_id)
+        found = self.rows(query.order_by(GapRow.first))
+        return [((a - START) // US, (b - START) // US, *rest) for a, b, *rest in found]
+
+    def fates(self, event_id: str) -> list[tuple[int, str, str | None]]:
+        """(due, fate, reason) of the event's executions; instants in seconds from START."""
+        query = ExecutionRow.select(ExecutionRow.due, ExecutionRow.fate, ExecutionRow.reason)
+        found = self.rows(query.where(ExecutionRow.event_id == event_id).order_by(ExecutionRow.due))
+        return [((due - START) // US, fate, reason) for due, fate, reason in found]
+
+    def check_accounts(self) -> int:
+        """Every instant of every event has exactly one fate; returns how many were looked at."""
+        columns = (
+            EventRow.id, EventRow.status, EventRow.trigger, EventRow.rule_since,
+            EventRow.accounted_from, EventRow.next_due,
+        )  # fmt: skip
+        return sum(self._check_event(*row) for row in self.rows(EventRow.select(*columns)))
+
+    def _check_event(
+        self,
+        event_id: str,
+        status: str,
+        trigger: str,
+        rule_since: int,
+        accounted_from: int,
+        next_due: int | None,
+    ) -> int:
+        old = DefinitionRow.select(DefinitionRow.trigger, DefinitionRow.since, DefinitionRow.until)
+        spans = self.rows(old.where(DefinitionRow.event_id == event_id))
+        if status != "deleted":
+            end = MAX_US if next_due is None else next_due - 1
+            spans.append((trigger, rule_since, end))
+        expected: list[int] = []
+        for text, since, until in sorted(spans, key=lambda span: int(span[1])):
+            rule = load_trigger(text)
+            instants = list(rule.between_us(max(since, accounted_from), until + 1))
+            assert len(instants) == rule.count_us(max(since, accounted_from), until + 1)
+            expected += instants
+        assert len(expected) == len(set(expected)), "two definitions account for one instant"
+        executions = self.rows(
+            ExecutionRow.select(ExecutionRow.due).where(
+                ExecutionRow.event_id == event_id,
+                ExecutionRow.manual == False,  # noqa: E712  (SQL)
+                ExecutionRow.due >= accounted_from,
+            )
+        )
+        gaps = self.rows(
+            GapRow.select(GapRow.first, GapRow.last, GapRow.count).where(
+                GapRow.event_id == event_id, GapRow.last >= accounted_from
+            )
+        )
+        told = {due for (due,) in executions}
+        for first, last, count in gaps:
+            assert first >= accounted_from, "a gap straddles the beginning of the account"
+            inside = [due for due in expected if first <= due <= last]
+            assert len(inside) == count, f"gap {first}..{last} tells of {count}, not {len(inside)}"
+            assert inside[0] == first, "a gap begins at an instant"
+            assert inside[-1] == last, "a gap ends at an instant"
+            assert told.isdisjoint(inside), "an instant has two fates"
+            told.update(inside)
+        assert told == set(expected), (
+            f"missing {sorted(set(expected) - told)[:5]}, "
+            f"not due {sorted(told - set(expected))[:5]} of {event_id} ({status})"
+        )
+        return len(expected)
+
+    def close(self) -> None:
+        self.db.close()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(START)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, clock: ManualClock) -> Iterator[Ledger]:
+    """An empty ledger on a file of its own."""
+    made = Ledger(tmp_path / "ledger.db", clock)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def make_ledger() -> Iterator[Callable[[], Ledger]]:
+    """Makes ledgers in memory: for tests that need a hundred of them."""
+    made: list[Ledger] = []
+
+    def make() -> Ledger:
+        while made:
+            made.pop().close()
+        made.append(Ledger(None, ManualClock(START)))
+        return made[0]
+
+    yield make
+    while made:
+        made.pop().close()
+
+
+@pytest.fixture
+def open_storage(tmp_path: Path) -> Iterator[Callable[..., Storage]]:
+    """Opens storages on ``tmp_path`` and closes them at the end."""
+    opened: list[Storage] = []
+
+    def make(name: str | None = "kalends.db", **options: Any) -> Storage:
+        readers = options.pop("readers", 2)
+        settings = {"durability": "normal", "busy_timeout": 0.2, **options}
+        dialect = SqliteDialect(None if name is None else tmp_path / name, **settings)
+        storage = Storage(dialect, readers=readers)
+        storage.open()
+        opened.append(storage)
+        return storage
+
+    yield make
+    for storage in opened:
+        assert storage.close(10.0)
+
+
+@pytest.fixture
+def logged() -> Iterator[list[dict[str, Any]]]:
+    """What was logged, and nothing of it printed."""
+    entries: list[dict[str, Any]] = []
+
+    def capture(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> str:
+        entries.append(dict(entry))
+        raise structlog.DropEvent
+
+    before = structlog.get_config()
+    structlog.configure(processors=[capture])
+    yield entries
+    structlog.configure(**before)
+
+
+@pytest.fixture(autouse=True)
+def no_model_is_bound() -> Iterator[None]:
+    """Peewee's models must stay bound to no database, whatever a test did."""
+    yield
+    tables: tuple[type[peewee.Model], ...] = (EventRow, ExecutionRow, GapRow, DefinitionRow)
+    assert [table for table in tables if table._meta.database is not None] == []

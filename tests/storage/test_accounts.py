@@ -1,0 +1,234 @@
+"""The invariant of the ledger: whatever happens, every due instant has exactly one fate."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kalends.clock import US, from_us
+from kalends.errors import KalendsError
+from kalends.messages import Changes, Claim
+from kalends.model import Fate
+from kalends.storage.models import EventRow, ExecutionRow
+from kalends.storage.nodes import NodeStore
+from kalends.storage.retention import prune
+from kalends.triggers import Trigger, cron, every, once
+
+if TYPE_CHECKING:
+    from tests.storage.conftest import Ledger, Node
+
+ENDS = (Fate.SUCCEEDED, Fate.SUCCEEDED, Fate.FAILED, Fate.TIMED_OUT, Fate.CANCELLED)
+
+
+class Life:
+    """A ledger under random events, clocks that jump, nodes that die, and retention."""
+
+    def __init__(self, ledger: Ledger, rng: random.Random) -> None:
+        self.ledger = ledger
+        self.rng = rng
+        self.held: dict[str, list[Claim]] = {"here": [], "there": []}
+        self.events: list[str] = []
+        self.steps: tuple[Callable[[], None], ...] = (
+            self.claim, self.claim, self.claim, self.claim, self.end, self.end, self.end,
+            self.advance, self.advance, self.advance, self.jump, self.create, self.pause,
+            self.resume, self.reschedule, self.reword, self.delete, self.manual, self.drain,
+            self.die, self.prune, self.prune, self.quarantine, self.replace,
+        )  # fmt: skip
+
+    def node(self) -> Node:
+        return self.rng.choice([self.ledger.here, self.ledger.there])
+
+    def rule(self) -> Trigger:
+        now = from_us(self.ledger.now)
+        return self.rng.choice(
+            [
+                every(seconds=self.rng.choice([1, 3, 7, 10])),
+                every(seconds=5, anchor=now.add(seconds=self.rng.randint(-20, 20))),
+                cron(self.rng.choice(["* * * * *", "*/2 * * * *"]), tz="UTC"),
+                once(now.add(seconds=self.rng.randint(-5, 30))),
+                every(seconds=2).between(now, now.add(seconds=self.rng.randint(1, 40))),
+            ]
+        )
+
+    def create(self) -> None:
+        made = self.ledger.create(
+            self.ledger.definition(
+                self.rule(),
+                catch_up=self.rng.choice(["skip", "latest", "earliest", "all"]),
+                catch_up_window=self.rng.choice([5.0, 60.0, 86_400.0]),
+                catch_up_limit=self.rng.choice([1, 3, 100]),
+                overlap=self.rng.choice(["skip", "allow_all"]),
+                delivery=self.rng.choice(["at_least_once", "at_most_once"]),
+                max_attempts=self.rng.choice([1, 2, 5]),
+            )
+        )
+        self.events.append(made[0].id)
+
+    def claim(self) -> None:
+        node = self.node()
+        found = self.ledger.claim(
+            ahead=self.rng.choice([0.0, 0.0, 1.0, 5.0]),
+            limit=self.rng.choice([1, 3, 1000]),
+            node=node,
+            settled=frozenset(claim.id for claim in self.held[node.name][:1]),
+        )
+        self.held[node.name] += found.claims
+
+    def end(self) -> None:
+        node = self.node()
+        mine = self.held[node.name]
+        for claim in [claim for claim in mine if claim.due <= self.ledger.now]:
+            if self.rng.random() < 0.6:
+                mine.remove(claim)
+                self.ledger.end(claim, node=node, fate=self.rng.choice(ENDS))
+
+    def advance(self) -> None:
+        self.ledger.clock.advance(self.rng.choice([0.0, 0.3, 1.0, 4.0, 11.0, 63.0]))
+
+    def jump(self) -> None:
+        self.ledger.clock.jump(self.rng.choice([-60.0, -5.0, -1.0, 30.0]))
+
+    def revoked(self, event_id: str) -> list[Claim]:
+        """Claims of the event that node ``here`` holds and has not begun; it forgets them."""
+        mine = [claim for claim in self.held["here"] if claim.event_id == event_id]
+        for claim in mine:
+            self.held["here"].remove(claim)
+        return mine
+
+    def change(self, unit: Callable[..., Any], *args: Any, **more: Any) -> None:
+        """Change a random event as the event manager does: revoke, change or put back."""
+        if not self.events:
+            return
+        event_id = self.rng.choice(self.events)
+        given_back = self.revoked(event_id)
+        try:
+            self.ledger.run(
+                unit, event_id, *args, now=self.ledger.now, given_back=given_back, **more
+            )
+        except KalendsError:
+            self.held["here"] += given_back
+
+    def pause(self) -> None:
+        self.change(self.ledger.here.events.set_status, "pause")
+
+    def resume(self) -> None:
+        self.change(self.ledger.here.events.set_status, "resume")
+
+    def delete(self) -> None:
+        if self.rng.random() < 0.5:
+            self.change(self.ledger.here.events.set_status, "delete")
+
+    def quarantine(self) -> None:
+        self.change(
+            self.ledger.here.events.set_status,
+            self.rng.choice(["quarantine", "release", "release"]),
+        )
+
+    def reschedule(self) -> None:
+        self.change(
+            self.ledger.here.events.update,
+            Changes(trigger=self.rule()),
+            version=None,
+            author=None,
+        )
+
+    def reword(self) -> None:
+        self.change(self.ledger.here.events.update, Changes(note="x"), version=None, author=None)
+
+    def replace(self) -> None:
+        if self.events:
+            try:
+                name = self.ledger.event(self.rng.choice(self.events)).name
+                made = self.ledger.create(
+                    self.ledger.definition(self.rule(), name=name), conflict="replace"
+                )
+            except KalendsError:
+                return
+            self.events += [event.id for event in made if event.id not in self.events]
+
+    def manual(self) -> None:
+        if self.events:
+            try:
+                claim = self.ledger.run(
+                    self.ledger.here.claims.trigger_now,
+                    self.rng.choice(self.events),
+                    now=self.ledger.now,
+                )
+            except KalendsError:
+                return
+            self.held["here"].append(claim)
+
+    def drain(self) -> None:
+        node = self.node()
+        mine, self.held[node.name] = self.held[node.name], []
+        kept = [claim for claim in mine if self.rng.random() < 0.3]
+        self.held[node.name] = kept
+        given_back = [claim for claim in mine if claim not in kept]
+        self.ledger.run(node.claims.give_back, given_back)
+
+    def die(self) -> None:
+        """One node is found dead by the other; what it still does then must change nothing."""
+        dead, other = self.rng.sample([self.ledger.here, self.ledger.there], 2)
+        store: NodeStore = other.leases
+        self.ledger.run(dead.leases.leave, now=self.ledger.now, abandoned=0)
+        self.ledger.run(store.renew, now=self.ledger.now)
+        stale, self.held[dead.name] = self.held[dead.name], []
+        if self.rng.random() < 0.5:
+            self.ledger.run(dead.claims.give_back, stale)
+        else:
+            self.ledger.end(*stale, node=dead)
+
+    def prune(self) -> None:
+        for _ in range(self.rng.choice([1, 3])):
+            self.ledger.run(
+                prune,
+                self.ledger.dialect,
+                self.ledger.ids,
+                now=self.ledger.now,
+                retain_age_us=self.rng.choice([None, 0, 10 * US, 60 * US]),
+                retain_count=self.rng.choice([None, 0, 1, 4]),
+                retain_gaps_us=self.rng.choice([None, None, 0, 60 * US, 300 * US]),
+                limit=self.rng.choice([1, 2, 5, 1000]),
+            )
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(seed=st.integers(0, 2**32), length=st.integers(5, 60))
+def test_whatever_happens_every_due_instant_has_exactly_one_fate(
+    make_ledger: Callable[[], Ledger], seed: int, length: int
+) -> None:
+    rng = random.Random(seed)
+    life = Life(make_ledger(), rng)
+    life.create()
+    for _ in range(length):
+        step = rng.choice(life.steps)
+        step()
+        life.ledger.check_accounts()
+    _check_open_executions(life.ledger)
+
+
+def _check_open_executions(ledger: Ledger) -> None:
+    """No execution is open that belongs to a deleted event and to nobody, and attempts have no
+    holes.
+    """
+    query = (
+        ExecutionRow.select(ExecutionRow.id)
+        .join(EventRow, on=(EventRow.id == ExecutionRow.event_id))
+        .where(
+            EventRow.status == "deleted",
+            ExecutionRow.ended_at.is_null(),
+            ExecutionRow.node.is_null(),
+        )
+    )
+    assert ledger.rows(query) == []
+    for (execution_id,) in ledger.rows(ExecutionRow.select(ExecutionRow.id)):
+        attempts = ledger.run(ledger.here.executions.get, execution_id).attempts
+        assert [attempt.number for attempt in attempts] == list(range(1, len(attempts) + 1))

@@ -1,0 +1,187 @@
+"""Nodes: leases, processes that died, and what becomes of what they held."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kalends.clock import US, from_us
+from kalends.messages import JournalQuery
+from kalends.model import EventStatus, JournalKind
+from kalends.storage.journal import list_entries
+from kalends.storage.models import EventRow, ExecutionRow, NodeRow
+from kalends.storage.nodes import Rescue, place_of_this_process
+from kalends.triggers import every, once
+
+if TYPE_CHECKING:
+    from tests.storage.conftest import Ledger
+
+
+def kinds(ledger: Ledger) -> list[JournalKind]:
+    return [line.kind for line in ledger.run(list_entries, JournalQuery()).items]
+
+
+def nodes(ledger: Ledger) -> set[str]:
+    return {name for (name,) in ledger.rows(NodeRow.select(NodeRow.id))}
+
+
+def rescue(ledger: Ledger) -> Rescue:
+    return ledger.run(ledger.here.leases.rescue, now=ledger.now)
+
+
+def held_by_there(ledger: Ledger, *, ahead: float = 0.0, **policies: Any) -> str:
+    """An event whose instant at 10 s was claimed by the other node; that node's lease has begun."""
+    event_id = ledger.add(every(seconds=10), **policies)
+    ledger.clock.advance(10.0 - ahead)
+    ledger.run(ledger.there.leases.register, now=ledger.now)
+    assert len(ledger.claim(node=ledger.there, ahead=ahead).claims) == 1
+    return event_id
+
+
+def dead_pid() -> int:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    child.kill()
+    child.communicate(timeout=20)
+    return child.pid
+
+
+def test_a_node_is_entered_with_its_place_and_lease(ledger: Ledger) -> None:
+    ledger.run(ledger.here.leases.register, now=ledger.now)
+    row = ledger.rows(NodeRow.select(NodeRow.id, NodeRow.place, NodeRow.pid, NodeRow.lease_until))
+    assert row == [("here", place_of_this_process(), os.getpid(), ledger.now + 30 * US)]
+    assert kinds(ledger) == [JournalKind.NODE_STARTED]
+
+
+def test_registering_again_prolongs_the_lease(ledger: Ledger) -> None:
+    ledger.run(ledger.here.leases.register, now=ledger.now)
+    ledger.clock.advance(5.0)
+    ledger.run(ledger.here.leases.register, now=ledger.now)
+    assert ledger.rows(NodeRow.select(NodeRow.lease_until)) == [(ledger.now + 30 * US,)]
+    assert kinds(ledger) == [JournalKind.NODE_STARTED]
+
+
+def test_a_renewed_lease_is_not_rescued(ledger: Ledger) -> None:
+    event_id = held_by_there(ledger)
+    for _ in range(5):
+        ledger.clock.advance(20.0)
+        assert ledger.run(ledger.there.leases.renew, now=ledger.now) is True
+        assert rescue(ledger) == Rescue()
+    assert ledger.fates(event_id) == [(10, "pending", None)]
+
+
+def test_a_node_whose_lease_ended_is_dead_and_its_work_is_freed(ledger: Ledger) -> None:
+    event_id = held_by_there(ledger)
+    ledger.clock.advance(30.0)
+    assert rescue(ledger) == Rescue(), "the last instant of a lease is in it"
+    ledger.clock.advance(0.001)
+    assert rescue(ledger) == Rescue(("there",), reopened=1)
+    assert nodes(ledger) == set()
+    line = ledger.run(list_entries, JournalQuery()).items[0]
+    assert (line.kind, line.node, line.details) == (
+        JournalKind.NODE_DIED,
+        "there",
+        {"reopened": 1, "lost": 0, "noticed_by": "here"},
+    )
+    assert [claim.attempt for claim in ledger.claim().claims] == [2]
+    assert ledger.fates(event_id)[0][1] == "pending"
+
+
+def test_a_node_that_was_declared_dead_enters_itself_anew(ledger: Ledger) -> None:
+    ledger.run(ledger.there.leases.register, now=ledger.now)
+    ledger.clock.advance(60.0)
+    rescue(ledger)
+    assert ledger.run(ledger.there.leases.renew, now=ledger.now) is False
+    assert nodes(ledger) == {"there"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the lease decides there")
+def test_a_killed_process_of_this_host_is_known_to_be_dead_at_once(ledger: Ledger) -> None:
+    held_by_there(ledger)
+    ledger.run(NodeRow.update(pid=dead_pid()).where(NodeRow.id == "there").execute)
+    assert rescue(ledger) == Rescue(("there",), reopened=1)
+
+
+def test_the_process_id_of_another_host_means_nothing_here(ledger: Ledger) -> None:
+    held_by_there(ledger)
+    ledger.run(
+        NodeRow.update(pid=dead_pid(), place="elsewhere").where(NodeRow.id == "there").execute
+    )
+    assert rescue(ledger) == Rescue()
+
+
+def test_a_node_does_not_declare_itself_dead(ledger: Ledger) -> None:
+    ledger.run(ledger.here.leases.register, now=ledger.now)
+    ledger.clock.advance(3600.0)
+    assert rescue(ledger) == Rescue()
+
+
+# -- what it held ------------------------------------------------------------------------------
+
+
+def test_at_most_once_is_lost_and_not_run_again(ledger: Ledger) -> None:
+    event_id = held_by_there(ledger, delivery="at_most_once")
+    ledger.clock.advance(31.0)
+    assert rescue(ledger) == Rescue(("there",), lost=1)
+    assert ledger.fates(event_id) == [(10, "lost", "process_died")]
+    ledger.check_accounts()
+
+
+def test_an_execution_is_begun_at_most_max_attempts_times(ledger: Ledger) -> None:
+    event_id = held_by_there(ledger, max_attempts=3)
+    for attempt in (2, 3):
+        ledger.run(ledger.there.leases.leave, now=ledger.now, abandoned=1)
+        assert [claim.attempt for claim in ledger.claim(node=ledger.there).claims] == [attempt]
+    ledger.run(ledger.there.leases.leave, now=ledger.now, abandoned=1)
+    assert ledger.fates(event_id) == [(10, "lost", "process_died")]
+    execution_id = ledger.rows(ExecutionRow.select(ExecutionRow.id))[0][0]
+    attempts = ledger.run(ledger.here.executions.get, execution_id).attempts
+    assert [attempt.number for attempt in attempts] == [1, 2, 3]
+    assert ledger.claim().claims == ()
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", "at_most_once"])
+def test_what_was_claimed_ahead_and_not_due_yet_counts_as_no_attempt(
+    ledger: Ledger, delivery: str
+) -> None:
+    event_id = held_by_there(ledger, ahead=2.0, max_attempts=1, delivery=delivery)
+    ledger.run(ledger.there.leases.leave, now=ledger.now, abandoned=0)
+    assert ledger.fates(event_id) == []
+    assert ledger.event(event_id).next_due == from_us(ledger.now + 2 * US)
+    ledger.clock.advance(2.0)
+    assert [claim.attempt for claim in ledger.claim().claims] == [1]
+    ledger.check_accounts()
+
+
+def test_the_last_instant_of_a_rule_claimed_ahead_is_not_lost_with_its_node(
+    ledger: Ledger,
+) -> None:
+    event_id = ledger.add(once(from_us(ledger.now + US)))
+    ledger.claim(node=ledger.there, ahead=5.0)
+    ledger.run(ledger.there.leases.leave, now=ledger.now, abandoned=0)
+    assert ledger.event(event_id).status is EventStatus.ACTIVE
+    ledger.clock.advance(1.0)
+    assert len(ledger.claim().claims) == 1
+
+
+def test_what_was_rescued_of_an_unreadable_or_deleted_event_is_lost(ledger: Ledger) -> None:
+    unreadable = held_by_there(ledger)
+    deleted = ledger.add(every(seconds=10))
+    ledger.clock.advance(10.0)
+    ledger.claim(node=ledger.there)
+    ledger.run(EventRow.update(policies="?").where(EventRow.id == unreadable).execute)
+    ledger.set_status(deleted, "delete")
+    ledger.run(ledger.there.leases.leave, now=ledger.now, abandoned=0)
+    assert ledger.fates(unreadable)[0] == (10, "lost", "process_died")
+    assert [fate for _, fate, _ in ledger.fates(deleted)] == ["lost"]
+
+
+def test_leaving_says_what_was_abandoned(ledger: Ledger) -> None:
+    ledger.run(ledger.here.leases.register, now=ledger.now)
+    ledger.run(ledger.here.leases.leave, now=ledger.now, abandoned=3)
+    line = ledger.run(list_entries, JournalQuery()).items[0]
+    assert (line.kind, line.details) == (JournalKind.NODE_STOPPED, {"abandoned": 3})
+    assert nodes(ledger) == set()

@@ -1,0 +1,167 @@
+"""Query plans: what runs often, or over a long history, walks an index and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import apsw
+import pytest
+
+from kalends.clock import US
+from kalends.messages import EventQuery, ExecutionQuery, GapQuery, JournalQuery
+from kalends.model import Fate
+from kalends.storage.accounts import accounted_to
+from kalends.storage.event_queries import list_events
+from kalends.storage.gaps import list_gaps
+from kalends.storage.journal import list_entries
+from kalends.storage.reports import make_report
+from kalends.storage.retention import prune
+from kalends.triggers import every
+
+if TYPE_CHECKING:
+    from tests.storage.conftest import Ledger
+
+
+@pytest.fixture
+def plans(ledger: Ledger) -> Callable[..., list[str]]:
+    """Runs a unit on a ledger with some history; answers with the steps of all its query plans."""
+    ledger.create(*(ledger.definition(every(seconds=10), tags=("t",)) for _ in range(20)))
+    for number in range(5):
+        ledger.clock.advance(10.0)
+        ledger.end(*ledger.claim().claims, fate=Fate.FAILED if number == 3 else Fate.SUCCEEDED)
+    ledger.db.connection().execute("ANALYZE").fetchall()
+
+    def steps(unit: Callable[..., Any], *args: Any, **kwargs: Any) -> list[str]:
+        with _seen(ledger.db.connection()) as seen:
+            ledger.run(unit, *args, **kwargs)
+        connection = ledger.db.connection()
+        found = []
+        for sql, values in seen:
+            if sql.lstrip().upper().startswith(("SELECT", "UPDATE", "DELETE", "WITH")):
+                rows = connection.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
+                found += [str(row[3]) for row in rows]
+        return found
+
+    return steps
+
+
+@contextmanager
+def _seen(connection: apsw.Connection) -> Iterator[list[tuple[str, Any]]]:
+    seen: list[tuple[str, Any]] = []
+
+    def trace(cursor: apsw.Cursor, sql: str, values: Any) -> bool:
+        seen.append((sql, values))
+        return True
+
+    connection.exec_trace = trace
+    try:
+        yield seen
+    finally:
+        connection.exec_trace = None
+
+
+def check(steps: list[str], *wanted: str, sorting: bool = False, walks: int = 0) -> None:
+    """No table is scanned, but for ``walks`` in order of its key; nothing is sorted, unless told.
+
+    ``wanted`` are indexes that are all used.
+    """
+    assert steps
+    scans = [step for step in steps if step.startswith("SCAN t") and "INDEX" not in step]
+    assert len(scans) <= walks, scans
+    if not sorting:
+        assert [step for step in steps if "TEMP B-TREE" in step] == []
+    for index in wanted:
+        assert any(f"INDEX {index}" in step for step in steps), (index, steps)
+
+
+def test_claiming_looks_at_what_is_due_and_at_what_is_open(
+    ledger: Ledger, plans: Callable[..., list[str]]
+) -> None:
+    ledger.clock.advance(10.0)
+    found = plans(
+        ledger.here.claims.claim_due,
+        now=ledger.now,
+        ahead=10 * US,
+        limit=100,
+        settled=frozenset(),
+    )
+    check(found, "events_due", "executions_open", "executions_unowned")
+    assert [step for step in found if "executions_time" in step] == []
+
+
+def test_the_history_of_one_event_and_of_all_is_read_in_order(
+    ledger: Ledger, plans: Callable[..., list[str]]
+) -> None:
+    event_id = ledger.add()
+    list_executions = ledger.here.executions.list
+    for descending in (True, False):
+        check(
+            plans(list_executions, ExecutionQuery(event_id=event_id, descending=descending)),
+            "executions_due",
+        )
+        check(plans(list_executions, ExecutionQuery(descending=descending)), "executions_time")
+        check(
+            plans(list_executions, ExecutionQuery(since=1, until=ledger.now, limit=3)),
+            "executions_time",
+        )
+
+
+@pytest.mark.parametrize("fate", [Fate.FAILED, Fate.LOST, Fate.TIMED_OUT])
+def test_what_went_wrong_is_found_without_reading_what_went_well(
+    ledger: Ledger, plans: Callable[..., list[str]], fate: Fate
+) -> None:
+    check(plans(ledger.here.executions.list, ExecutionQuery(fate=fate)), "executions_unwell")
+
+
+def test_what_is_open_is_found_without_reading_what_has_ended(
+    ledger: Ledger, plans: Callable[..., list[str]]
+) -> None:
+    found = plans(ledger.here.executions.list, ExecutionQuery(fate=Fate.RUNNING))
+    check(found, "executions_open", sorting=True)
+
+
+def test_gaps_journal_and_tags_have_their_indexes(
+    ledger: Ledger, plans: Callable[..., list[str]]
+) -> None:
+    event_id = ledger.add()
+    check(plans(list_gaps, GapQuery(event_id=event_id)), "gaps_span")
+    check(plans(list_gaps, GapQuery()), "gaps_time")
+    check(plans(list_entries, JournalQuery(event_id=event_id)), "journal_event")
+    check(plans(accounted_to, event_id), "executions_due", "gaps_span")
+    check(plans(list_events, EventQuery(tag="t", sort="name")), sorting=True)
+
+
+def test_a_dead_nodes_work_is_found_among_what_is_open(
+    ledger: Ledger, plans: Callable[..., list[str]]
+) -> None:
+    found = plans(ledger.there.leases.leave, now=ledger.now, abandoned=0)
+    check(found, "executions_open")
+
+
+def test_a_report_counts_and_walks_by_index(
+    ledger: Ledger, plans: Callable[..., list[str]]
+) -> None:
+    event_id = ledger.add()
+    arguments = {"since": ledger.now - 9 * US, "until": ledger.now, "bucket_us": None}
+    check(plans(make_report, event_id=event_id, **arguments), "executions_due", sorting=True)
+    found = plans(make_report, event_id=None, **arguments)
+    check(found, "executions_time", "executions_unwell", "gaps_time", sorting=True)
+
+
+def test_retention_finds_what_is_old_without_reading_the_rest(
+    ledger: Ledger, plans: Callable[..., list[str]]
+) -> None:
+    found = plans(
+        prune,
+        ledger.dialect,
+        ledger.ids,
+        now=ledger.now,
+        retain_age_us=15 * US,
+        retain_count=2,
+        retain_gaps_us=20 * US,
+        limit=100,
+    )
+    # Two walks of at most ``limit`` steps: the next stretch of events, the old end of the journal.
+    check(found, "executions_time", "executions_due", "gaps_time", "gaps_span", walks=2)

@@ -1,0 +1,173 @@
+"""Definitions: checked whole on the caller's thread, each refusal with its path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pendulum
+import pytest
+
+from kalends import (
+    CatchUp,
+    JobNotFound,
+    PayloadTooLarge,
+    Policies,
+    Registry,
+    Settings,
+    ValidationFailed,
+    every,
+    once,
+)
+from kalends.definitions import MAX_BULK, DefinitionChecker
+from kalends.triggers import Trigger
+
+FAR = once(pendulum.datetime(2090, 1, 1, tz="UTC"))
+
+
+@pytest.fixture
+def registry() -> Registry:
+    registry = Registry()
+    registry.register(noop, "reports.daily")
+    return registry
+
+
+def noop() -> None:
+    """Does nothing."""
+
+
+@pytest.fixture
+def checker(registry: Registry) -> DefinitionChecker:
+    return DefinitionChecker(registry, Settings(policies=Policies(max_attempts=7)))
+
+
+def test_a_definition_takes_the_defaults_of_the_settings(checker: DefinitionChecker) -> None:
+    found = checker.definition({"job": noop, "trigger": FAR})
+    assert (found.name, found.job, found.trigger) == (None, "reports.daily", FAR)
+    assert found.arguments == '{"args":[],"kwargs":{}}'
+    assert found.policies == Policies(max_attempts=7)
+
+
+def test_a_definition_keeps_what_it_says(checker: DefinitionChecker) -> None:
+    found = checker.definition(
+        {
+            "job": "reports.daily",
+            "trigger": FAR,
+            "name": "æøå 日報",
+            "args": (1, "a"),
+            "kwargs": {"when": [1.5, None]},
+            "tags": ["b", "a", "b"],
+            "note": "line\nline",
+            "catch_up": "all",
+            "catch_up_window": 60,
+        }
+    )
+    assert msgspec.json.decode(found.arguments) == {
+        "args": [1, "a"],
+        "kwargs": {"when": [1.5, None]},
+    }
+    assert found.tags == ("b", "a")
+    assert (found.policies.catch_up, found.policies.catch_up_window) == (CatchUp.ALL, 60.0)
+    assert type(found.policies.catch_up_window) is float
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"job": 5}, "job"),
+        ({"job": "reports.dayly"}, "job"),
+        ({"trigger": "daily"}, "trigger"),
+        ({"trigger": Trigger}, "trigger"),
+        ({"name": ""}, "name"),
+        ({"name": "a\nb"}, "name"),
+        ({"name": "x" * 201}, "name"),
+        ({"args": "abc"}, "args"),
+        ({"args": {"a": 1}}, "args"),
+        ({"kwargs": [1]}, "kwargs"),
+        ({"kwargs": {"a": [{"b": object()}]}}, "kwargs.a[0].b"),
+        ({"tags": "abc"}, "tags"),
+        ({"tags": ["a", 5]}, "tags[1]"),
+        ({"tags": ["a"] * 33}, "tags"),
+        ({"note": "x" * 2001}, "note"),
+        ({"note": "\a"}, "note"),
+        ({"catch_up": "al"}, "catch_up"),
+        ({"catch_up_window": -1}, "catch_up_window"),
+        ({"catch_up_window": float("nan")}, "catch_up_window"),
+        ({"catch_up_limit": 1.5}, "catch_up_limit"),
+        ({"overlap": None}, "overlap"),
+        ({"max_attempts": True}, "max_attempts"),
+        ({"catchup": "all"}, "event.catchup"),
+    ],
+)
+def test_a_wrong_field_is_refused_with_its_path(
+    checker: DefinitionChecker, fields: dict[str, Any], path: str
+) -> None:
+    with pytest.raises((ValidationFailed, JobNotFound)) as caught:
+        checker.definition({"job": "reports.daily", "trigger": FAR, **fields})
+    assert caught.value.details["path"] == path
+
+
+@pytest.mark.parametrize(
+    ("fields", "near"),
+    [({"job": "reports.dayly"}, "reports.daily"), ({"catch_up": "lates"}, "latest"),
+     ({"triger": 1}, "trigger")],
+)  # fmt: skip
+def test_the_near_name_is_suggested(
+    checker: DefinitionChecker, fields: dict[str, Any], near: str
+) -> None:
+    with pytest.raises((ValidationFailed, JobNotFound), match=f"did you mean {near!r}"):
+        checker.definition({"job": "reports.daily", "trigger": FAR, **fields})
+
+
+def test_a_missing_field_is_named(checker: DefinitionChecker) -> None:
+    with pytest.raises(ValidationFailed) as caught:
+        checker.definition({"job": "reports.daily"})
+    assert caught.value.details["path"] == "event.trigger"
+
+
+def test_arguments_beyond_the_limit_are_refused(registry: Registry) -> None:
+    checker = DefinitionChecker(registry, Settings(max_arguments=100))
+    with pytest.raises(PayloadTooLarge) as caught:
+        checker.definition({"job": noop, "trigger": FAR, "args": ["x" * 200]})
+    assert caught.value.details["limit"] == 100
+
+
+def test_the_place_of_a_wrong_definition_leads_its_path(checker: DefinitionChecker) -> None:
+    good = {"job": noop, "trigger": FAR}
+    for wrong, path in (({**good, "tags": [5]}, "[1].tags[0]"), ({"job": noop}, "[1].trigger"),
+                        ({**good, "job": "x"}, "[1].job"), (5, "[1]")):  # fmt: skip
+        with pytest.raises((ValidationFailed, JobNotFound)) as caught:
+            checker.definitions([good, wrong])  # type: ignore[list-item]
+        assert caught.value.details["path"] == path
+
+
+def test_a_bulk_has_a_limit(checker: DefinitionChecker, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MAX_BULK == 1_000_000
+    monkeypatch.setattr("kalends.definitions.MAX_BULK", 3)
+    good = {"job": noop, "trigger": FAR}
+    assert len(checker.definitions(good for _ in range(3))) == 3
+    with pytest.raises(ValidationFailed, match="more than 3"):
+        checker.definitions(good for _ in range(10**9))
+
+
+def test_changes_hold_what_was_given_and_nothing_else(checker: DefinitionChecker) -> None:
+    changes = checker.changes({"note": None, "overlap": "allow_all"})
+    assert changes.note is None
+    assert changes.policies == {"overlap": "allow_all"}
+    assert changes.name is changes.trigger is changes.tags is msgspec.UNSET
+
+
+def test_changes_are_checked_like_definitions(checker: DefinitionChecker) -> None:
+    with pytest.raises(ValidationFailed, match="nothing to change"):
+        checker.changes({})
+    with pytest.raises(ValidationFailed, match="give both"):
+        checker.changes({"args": [1]})
+    with pytest.raises(ValidationFailed) as caught:
+        checker.changes({"status": "paused"})
+    assert caught.value.details["path"] == "changes.status"
+    changes = checker.changes(
+        {"job": noop, "args": [], "kwargs": {"a": 1}, "trigger": every(seconds=1), "tags": ["x"]}
+    )
+    assert changes.job == "reports.daily"
+    assert changes.arguments == '{"args":[],"kwargs":{"a":1}}'
+    assert changes.tags == ("x",)

@@ -1,0 +1,121 @@
+"""The examples run as a reader would run them, on the installed package, and say what they should.
+
+Output is compared line by line: exactly where it does not depend on time or machine, by pattern
+elsewhere. Nothing may appear on standard error, and nothing may be left behind.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+NUMBER = r"\d+\.\d ms"
+DUE = r"\d\d:\d\d:\d\d\.\d{3}"
+
+HELLO = r"""(?:\d{4}-\d\d-\d\d [\d:.]{15}\+00:00 succeeded hello, Ada \d\.\d{4} s late
+){3}"""
+
+QUICKSTART = rf"""Ledger
+  due \(UTC\) +event +fate +late +took +answer
+  {DUE}  checksum  succeeded  {NUMBER} +{NUMBER} +\{{'files': \d+, 'sha256': '[0-9a-f]{{16}}'\}}
+  {DUE}  digest    failed     {NUMBER} +{NUMBER} +no mail server for ada@example\.org
+(?:  {DUE}  backup    succeeded  {NUMBER} +{NUMBER} +\{{'file': '[\w-]+\.db', 'check': 'ok'\}}
+){{5}}
+Housekeeper: removed 2 old backups, 3 remain\.
+
+Scheduler: running
+  actor              state    restarts  messages  waiting
+  execution_tracker  running  0 +\d+ +\d+
+  event_manager      running  0 +\d+ +\d+
+  loop               running  0 +\d+ +\d+
+  housekeeper        running  0 +\d+ +\d+
+"""
+
+CRASH_AND_RECOVER = r"""killed while 2 jobs ran
+started again, stopped with exit code 0
+integrity check: ok
+at_least_once: succeeded \(lost, then succeeded\)
+at_most_once: lost \(lost\)
+\d{2,} executions succeeded; \d{2,} instants of the outage are in gaps
+events with an instant lost, or fated twice: 0
+"""
+
+ACTOR_PROXIES = """created greet: at 09:00 on weekdays, Europe/Oslo time
+100 questions in flight, all answered: {'greet'}
+raised EVENT_NOT_FOUND
+ok=False VALIDATION_FAILED at kwargs.name.first
+ok=False JOB_NOT_FOUND: no job 'gret' is registered (did you mean 'greet'?)
+raised VERSION_CONFLICT: {'expected': 1, 'actual': 2}
+asyncio: 1 active event, greet at version 2
+asyncio: TRANSITION_REFUSED: cannot pause an event that is paused; only one that is active
+succeeded: 'hello, Ada', manual=True
+housekeeping errors: {}
+next two are weekdays at 9: True
+after shutdown: NOT_INITIALIZED
+"""
+
+# rest_for_one: the crash of an actor restarts those that started after it, too.
+RESTART_AN_ACTOR = """event_manager: asked 200, answered 200
+execution_tracker: asked 200, answered 200
+loop: asked 200, answered 200
+housekeeper: asked 200, answered 200
+executions: 200, all succeeded
+execution_tracker: running, restarts 1, last: RuntimeError: a bug in the execution_tracker
+event_manager: running, restarts 2, last: RuntimeError: a bug in the event_manager
+loop: running, restarts 3, last: RuntimeError: a bug in the loop
+housekeeper: running, restarts 1, last: RuntimeError: a bug in the housekeeper
+scheduler: running
+"""
+
+EXPECTED = {
+    "hello.py": HELLO,
+    "quickstart.py": QUICKSTART,
+    "crash_and_recover.py": CRASH_AND_RECOVER,
+    "actor_proxies.py": re.escape(ACTOR_PROXIES),
+    "restart_an_actor.py": re.escape(RESTART_AN_ACTOR),
+}
+
+
+def _run(name: str, folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments],
+        cwd=folder,
+        # What an example makes without being told where goes to a temporary directory: this one.
+        env={**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=50,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    return done.stdout
+
+
+def test_every_example_is_tested() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(EXPECTED)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_an_example_says_what_it_should_and_leaves_nothing_behind(
+    name: str, tmp_path: Path
+) -> None:
+    output = _run(name, tmp_path)
+    assert re.fullmatch(EXPECTED[name], output), output
+    # The smallest example makes its database where a host would: where it runs.
+    left = ["kalends.db"] if name == "hello.py" else []
+    assert [path.name for path in tmp_path.iterdir()] == left
+
+
+def test_the_quickstart_may_run_twice_in_one_directory(tmp_path: Path) -> None:
+    assert re.fullmatch(QUICKSTART, _run("quickstart.py", tmp_path, str(tmp_path)))
+    again = _run("quickstart.py", tmp_path, str(tmp_path))
+    assert len(re.findall("backup +succeeded", again)) == 10
+    assert "removed 5 old backups, 3 remain" in again
+    assert (tmp_path / "inventory.db").exists()

@@ -1,0 +1,101 @@
+"""Threads stay threads and locks stay locks, whatever the host patched."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from kalends.native import NativeThread, allocate_lock, get_ident
+
+
+def test_a_native_thread_runs_its_target_once_on_a_thread_of_its_own() -> None:
+    idents: list[int] = []
+    thread = NativeThread(lambda: idents.append(get_ident()), "native-test")
+    thread.start()
+    assert thread.join(5.0)
+    assert thread.join(5.0)
+    assert len(idents) == 1
+    assert idents[0] != get_ident()
+
+
+def test_it_bears_its_name_and_is_a_daemon_where_nothing_is_patched() -> None:
+    seen: list[tuple[str, bool]] = []
+
+    def look() -> None:
+        thread = threading.current_thread()
+        seen.append((thread.name, thread.daemon))
+
+    thread = NativeThread(look, "native-name")
+    thread.start()
+    assert thread.join(5.0)
+    assert seen == [("native-name", True)]
+
+
+def test_join_says_when_the_thread_has_not_ended_in_time() -> None:
+    hold = allocate_lock()
+    hold.acquire()
+
+    def wait() -> None:
+        hold.acquire()
+
+    thread = NativeThread(wait, "native-slow")
+    thread.start()
+    assert not thread.join(0.01)
+    hold.release()
+    assert thread.join(5.0)
+
+
+def test_a_thread_that_joins_itself_is_told_no_instead_of_waiting() -> None:
+    answers: list[bool] = []
+    thread = NativeThread(lambda: answers.append(thread.join(60.0)), "native-self")
+    thread.start()
+    assert thread.join(5.0)
+    assert answers == [False]
+
+
+def test_a_join_before_the_start_returns() -> None:
+    assert NativeThread(lambda: None, "native-unstarted").join(0.01)
+
+
+def test_a_new_thread_with_the_ident_of_an_ended_one_may_join_it() -> None:
+    for _ in range(20):
+        ended = NativeThread(lambda: None, "native-ended")
+        ended.start()
+        assert ended.join(5.0)
+        answers: list[bool] = []
+        other = threading.Thread(target=lambda: answers.append(ended.join(5.0)))  # noqa: B023  (joined below)
+        other.start()
+        other.join(5.0)
+        assert answers == [True]
+
+
+PROGRAM = """
+{before}
+from kalends.native import NativeThread, allocate_lock, get_ident
+{after}
+import _thread, gevent, gevent.monkey
+main = get_ident()
+seen = []
+def target():
+    seen.append(get_ident())
+    lock = allocate_lock()
+    seen.append(type(lock) is gevent.monkey.get_original("_thread", "LockType"))
+thread = NativeThread(target, "native")
+thread.start()
+assert thread.join(5)
+assert seen[0] != main and seen[1], seen
+print("fine")
+"""
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_patched_host_gets_real_threads_and_locks(moment: str) -> None:
+    patch = "import gevent.monkey; gevent.monkey.patch_all()"
+    program = PROGRAM.format(**{"before": "", "after": "", moment: patch})
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("fine\n", "", 0)

@@ -1,0 +1,335 @@
+"""The wall-clock moments of a recurrence rule, worked out without walking from its start.
+
+Three shapes cover every rule. Daily and longer: days that recur (``PeriodDays``) times the times of
+day. ``BYSETPOS`` in weeks, months or years: chosen positions among the moments of each period
+(``Positions``). Hourly and shorter: steps on an endless line of hours, minutes or seconds, on the
+days and at the times that are allowed (``Steps``); where the steps divide the day, each day is the
+same, and the rule is of the first shape. ``Clipped`` begins a rule at its start and ends it.
+
+All searches are bounded: a rule that shows nothing for thousands of periods is taken to have ended.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from math import gcd
+
+from kalends.clock import US
+from kalends.triggers.days import DayPlan, year_of, year_start
+from kalends.triggers.local import DAY_US, LocalRule, day_times
+from kalends.triggers.periods import PeriodDays, date_of
+from kalends.triggers.rrule_days import ByDays
+from kalends.triggers.rrule_parts import RuleParts
+from kalends.triggers.zoned import Moments
+
+__all__ = ["Clipped", "recurring"]
+
+_UNITS = {"YEARLY": "years", "MONTHLY": "months", "WEEKLY": "weeks", "DAILY": "days"}
+_SECONDS = {"HOURLY": 3_600, "MINUTELY": 60, "SECONDLY": 1}
+
+_LOOKS = 150_000
+"""Days that one search looks at: 400 years of them."""
+
+_PERIODS = 25_000
+"""Periods that one search looks at: 400 years of weeks."""
+
+_FIRST_DAY, _END_DAY = year_start(1) - 366, year_start(10_001)
+
+
+def recurring(parts: RuleParts, start: int) -> Moments | None:
+    """The moments of a rule whose parts are complete, counted from ``start``, before it as well as
+    after; None for a rule that can have none."""
+    days = ByDays(parts)
+    if parts.freq in _SECONDS:
+        return _short(parts, days, start)
+    times: Sequence[int] = day_times(parts.by_hour, parts.by_minute, parts.by_second)
+    unit, origin = _UNITS[parts.freq], start // DAY_US
+    if parts.by_setpos:
+        if unit != "days":
+            return Positions(parts, days, times, origin)
+        times = [times[at] for at in _positions(parts.by_setpos, len(times))]
+        if not times:
+            return None
+    return LocalRule(PeriodDays(days, unit, parts.interval, origin, parts.week_start), times)
+
+
+def _short(parts: RuleParts, days: DayPlan, start: int) -> Moments | None:
+    unit = _SECONDS[parts.freq]
+    within: list[int] = [0]
+    if parts.freq == "HOURLY":
+        within = [(m * 60 + s) * US for m in parts.by_minute for s in parts.by_second]
+    elif parts.freq == "MINUTELY":
+        within = [s * US for s in parts.by_second]
+    if parts.by_setpos:
+        within = [within[at] for at in _positions(parts.by_setpos, len(within))]
+    allowed: Sequence[int] = range(86_400 // unit)
+    if parts.by_hour or (unit < 3_600 and parts.by_minute) or (unit < 60 and parts.by_second):
+        allowed = _allowed(parts, unit)
+    origin = start // (unit * US)
+    # What no step ever comes to is no part of the rule.
+    shared = gcd(parts.interval, 86_400 // unit)
+    if not isinstance(allowed, range):
+        allowed = [at for at in allowed if (at - origin) % shared == 0]
+    if not within or not allowed:
+        return None
+    if isinstance(allowed, range) and unit == parts.interval == 1:
+        return LocalRule(days, range(0, DAY_US, US))
+    if (86_400 // unit) % parts.interval == 0:
+        rest = origin % parts.interval
+        begins = [at * unit * US for at in allowed if at % parts.interval == rest]
+        times: Sequence[int] = [begin + more for begin in begins for more in within]
+        return LocalRule(days, times) if times else None
+    return Steps(days, unit * US, parts.interval, origin, allowed, within)
+
+
+def _allowed(parts: RuleParts, unit: int) -> list[int]:
+    """The units of a day that ``BYHOUR``, ``BYMINUTE`` and ``BYSECOND`` allow."""
+    hours = parts.by_hour or tuple(range(24))
+    if unit == 3_600:
+        return list(hours)
+    minutes = parts.by_minute or tuple(range(60))
+    if unit == 60:
+        return [hour * 60 + minute for hour in hours for minute in minutes]
+    seconds = parts.by_second or tuple(range(60))
+    return [(h * 60 + m) * 60 + s for h in hours for m in minutes for s in seconds]
+
+
+def _positions(wanted: tuple[int, ...], size: int) -> list[int]:
+    """The indexes that positions from 1 up, or from -1 down, stand for; sorted."""
+    found = {number - 1 if number > 0 else size + number for number in wanted}
+    return sorted(at for at in found if 0 <= at < size)
+
+
+class Steps:
+    """Every ``interval``-th of the units of ``unit_us`` on the endless line, counted from unit
+    ``origin``, if its day is in ``days`` and it is one of the day's ``allowed``; each stands for
+    the moments ``within`` it."""
+
+    __slots__ = (
+        "_allowed", "_days", "_held", "_interval", "_is_allowed", "_origin", "_per_day", "_unit_us",
+        "_within",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        days: DayPlan,
+        unit_us: int,
+        interval: int,
+        origin: int,
+        allowed: Sequence[int],
+        within: list[int],
+    ) -> None:
+        self._days, self._unit_us, self._interval, self._origin = days, unit_us, interval, origin
+        self._allowed, self._within = allowed, within
+        self._is_allowed = allowed if isinstance(allowed, range) else frozenset(allowed)
+        self._per_day = DAY_US // unit_us
+        self._held: dict[int, Sequence[int]] = {}
+
+    def at_or_after(self, moment: int) -> int | None:
+        """The first matching moment that is not before ``moment``."""
+        day = max(moment // DAY_US, _FIRST_DAY)
+        for _ in range(_LOOKS):
+            found = self._days.next_day(day, 10_000)
+            if found is None:
+                return None
+            day = found
+            rest = self._rest(day)
+            if rest >= self._per_day:  # the next step is days away
+                day += rest // self._per_day
+                continue
+            low = moment - day * DAY_US
+            for unit in self._units(rest):
+                if unit * self._unit_us + self._within[-1] >= low:
+                    at = bisect_left(self._within, low - unit * self._unit_us)
+                    return day * DAY_US + unit * self._unit_us + self._within[at]
+            day += 1
+        return None
+
+    def before(self, moment: int) -> int | None:
+        """The last matching moment before ``moment``."""
+        day = min(moment // DAY_US, _END_DAY)
+        for _ in range(_LOOKS):
+            found = self._days.previous_day(day + 1, 0)
+            if found is None:
+                return None
+            day = found
+            low = moment - day * DAY_US
+            for unit in reversed(self._units(self._rest(day))):
+                at = bisect_left(self._within, low - unit * self._unit_us)
+                if at:
+                    return day * DAY_US + unit * self._unit_us + self._within[at - 1]
+            # The last step before this day says how far back the next one to look at is.
+            step = day * self._per_day - 1 - self._origin
+            day = (self._origin + step // self._interval * self._interval) // self._per_day
+        return None
+
+    def count(self, a: int, b: int) -> int:
+        """How many matching moments ``m`` have ``a <= m < b``."""
+        if b <= a:
+            return 0
+        first, last = a // DAY_US, b // DAY_US
+        if first == last:
+            return self._count_before(last, b) - self._count_before(first, a)
+        total = self._count_before(last, b) - self._count_before(first, a)
+        day = self._days.next_day(first, 10_000)
+        while day is not None and day < last:
+            rest = self._rest(day)
+            if rest >= self._per_day:
+                day = self._days.next_day(day + rest // self._per_day, 10_000)
+                continue
+            total += len(self._units(rest)) * len(self._within)
+            day = self._days.next_day(day + 1, 10_000)
+        return total
+
+    def _count_before(self, day: int, moment: int) -> int:
+        if not self._days.count_days(day, day + 1):
+            return 0
+        low = moment - day * DAY_US
+        return sum(
+            bisect_left(self._within, low - unit * self._unit_us)
+            for unit in self._units(self._rest(day))
+            if unit * self._unit_us < low
+        )
+
+    def _rest(self, day: int) -> int:
+        """The first step on or after ``day``, in units from its midnight."""
+        return (self._origin - day * self._per_day) % self._interval
+
+    def _units(self, rest: int) -> Sequence[int]:
+        """The units of a day whose first step is ``rest``."""
+        held = self._held.get(rest)
+        if held is None:
+            if self._interval >= self._per_day:
+                held = (rest,) if rest in self._is_allowed else ()
+            elif isinstance(self._allowed, range):
+                held = range(rest, self._per_day, self._interval)
+            else:
+                held = tuple(at for at in self._allowed if at % self._interval == rest)
+            if len(self._held) >= 256:
+                self._held = {}
+            self._held[rest] = held
+        return held
+
+
+class Positions:
+    """Chosen positions among the moments of every ``interval``-th week, month or year."""
+
+    __slots__ = ("_days", "_interval", "_origin", "_parts", "_times", "_unit")
+
+    def __init__(self, parts: RuleParts, days: DayPlan, times: Sequence[int], origin: int) -> None:
+        self._parts, self._days, self._times = parts, days, times
+        self._unit, self._interval = _UNITS[parts.freq], parts.interval
+        self._origin = self._period(origin)
+
+    def at_or_after(self, moment: int) -> int | None:
+        """The first matching moment that is not before ``moment``."""
+        period = self._period(max(moment // DAY_US, _FIRST_DAY))
+        period += (self._origin - period) % self._interval
+        for _ in range(_PERIODS):
+            if self._first_day(period) >= _END_DAY:
+                return None
+            for found in self._moments(period):
+                if found >= moment:
+                    return found
+            period += self._interval
+        return None
+
+    def before(self, moment: int) -> int | None:
+        """The last matching moment before ``moment``."""
+        period = self._period(min(moment // DAY_US, _END_DAY))
+        period -= (period - self._origin) % self._interval
+        for _ in range(_PERIODS):
+            if self._first_day(period + 1) <= _FIRST_DAY:
+                return None
+            for found in reversed(self._moments(period)):
+                if found < moment:
+                    return found
+            period -= self._interval
+        return None
+
+    def count(self, a: int, b: int) -> int:
+        """How many matching moments ``m`` have ``a <= m < b``."""
+        total = 0
+        period = self._period(max(a // DAY_US, _FIRST_DAY))
+        period += (self._origin - period) % self._interval
+        while self._first_day(period) * DAY_US < b:
+            total += sum(1 for found in self._moments(period) if a <= found < b)
+            period += self._interval
+        return total
+
+    def _period(self, day: int) -> int:
+        """The number of the week, month or year that ``day`` lies in."""
+        if self._unit == "weeks":
+            return (day + 3 - self._parts.week_start) // 7
+        year = year_of(day)
+        if self._unit == "years":
+            return year
+        start = year_start(year)
+        return year * 12 + date_of(day - start + year_start(2000 + year % 400)).month - 1
+
+    def _first_day(self, period: int) -> int:
+        if self._unit == "weeks":
+            return period * 7 - 3 + self._parts.week_start
+        if self._unit == "years":
+            return year_start(period)
+        year, month = divmod(period, 12)
+        alike = 2000 + year % 400
+        since = date_of(year_start(alike)).replace(month=month + 1).toordinal()
+        return year_start(year) + since - date_of(year_start(alike)).toordinal()
+
+    def _moments(self, period: int) -> list[int]:
+        """The chosen moments of one period, sorted; only those are spelled out."""
+        days = []
+        end = self._first_day(period + 1)
+        last_year = year_of(end - 1)
+        day = self._days.next_day(self._first_day(period), last_year)
+        while day is not None and day < end:
+            days.append(day)
+            day = self._days.next_day(day + 1, last_year)
+        size = len(self._times)
+        found = []
+        for at in _positions(self._parts.by_setpos, len(days) * size):
+            number, time = divmod(at, size)
+            found.append(days[number] * DAY_US + self._times[time])
+        return found
+
+
+class Clipped:
+    """The moments of ``rule`` from ``first`` on, up to what ``find_last`` says: the last one, or
+    None for no end."""
+
+    __slots__ = ("_find_last", "_first", "_last", "_rule")
+
+    def __init__(
+        self, rule: Moments | None, first: int, find_last: Callable[[], int | None]
+    ) -> None:
+        self._rule, self._first, self._find_last = rule, first, find_last
+        self._last: tuple[int | None] | None = None
+
+    def at_or_after(self, moment: int) -> int | None:
+        """The first matching moment that is not before ``moment``."""
+        last = self._until()
+        if self._rule is None or (last is not None and moment > last):
+            return None
+        found = self._rule.at_or_after(max(moment, self._first))
+        return None if found is None or (last is not None and found > last) else found
+
+    def before(self, moment: int) -> int | None:
+        """The last matching moment before ``moment``."""
+        last = self._until()
+        if self._rule is None or moment <= self._first:
+            return None
+        found = self._rule.before(moment if last is None else min(moment, last + 1))
+        return None if found is None or found < self._first else found
+
+    def count(self, a: int, b: int) -> int:
+        """How many matching moments ``m`` have ``a <= m < b``."""
+        last = self._until()
+        a, b = max(a, self._first), b if last is None else min(b, last + 1)
+        return self._rule.count(a, b) if self._rule is not None and a < b else 0
+
+    def _until(self) -> int | None:
+        if self._last is None:
+            self._last = (self._find_last(),)
+        return self._last[0]

@@ -1,0 +1,99 @@
+"""How long a rule made of rules looks for its next instant.
+
+A search that passes over 400 years, the cycle of the calendar, in more than a few steps ends with
+None: the rule is taken to have ended. One that takes more steps than ``STEPS`` before that is
+refused: an answer of None would be a guess. A rule whose search finds nothing at all is refused
+when it is made.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from kalends.clock import MAX_US, MIN_US, US
+from kalends.errors import ValidationFailed
+from kalends.triggers.base import Trigger
+
+__all__ = ["STEPS", "Search", "Searching", "check_possible"]
+
+STEPS = 300_000
+"""Steps of one search: enough for a rule of every day to be followed through 400 years."""
+
+_FEW = 1_000
+"""Steps that are taken whatever time they pass over: rules may begin late."""
+
+_CYCLE_US = 146_097 * 86_400 * US
+
+_MODERN_US = 946_684_800 * US
+"""2000-01-01, from where most rules are found possible at once."""
+
+
+class Search:
+    """The budget of one search."""
+
+    __slots__ = ("_first", "_left", "_rule")
+
+    def __init__(self, rule: Trigger) -> None:
+        self._rule = rule
+        self._left = STEPS
+        self._first: int | None = None
+
+    def goes_on(self, at_us: int) -> bool:
+        """Whether to look at the instant ``at_us``; False once 400 years are behind."""
+        if self._first is None:
+            self._first = at_us
+        elif abs(at_us - self._first) > _CYCLE_US and STEPS - self._left > _FEW:
+            return False
+        self._left -= 1
+        if self._left < 0:
+            raise ValidationFailed(
+                f"{self._rule!r} was searched in {STEPS} steps without finding an instant",
+                path="trigger",
+            )
+        return True
+
+
+class Searching(Trigger):
+    """A rule that has to search. It remembers its last search either way, so that a long one is
+    paid for once; sharing it between threads is harmless."""
+
+    __slots__ = ("_ahead", "_behind")
+    _ahead: tuple[int, int | None]
+    _behind: tuple[int, int | None]
+
+    @abstractmethod
+    def _search_next(self, after_us: int) -> int | None:
+        """What ``next_us`` answers."""
+
+    @abstractmethod
+    def _search_previous(self, before_us: int) -> int | None:
+        """What ``previous_us`` answers."""
+
+    def _forget(self) -> None:
+        """Fill the slots; for ``__init__``."""
+        self._set(_ahead=(MAX_US, None), _behind=(MIN_US, None))
+
+    def next_us(self, after_us: int) -> int | None:
+        since, due = self._ahead
+        if since <= after_us and (due is None or after_us < due):
+            return due
+        due = self._search_next(after_us)
+        self._set(_ahead=(after_us, due))
+        return due
+
+    def previous_us(self, before_us: int) -> int | None:
+        until, due = self._behind
+        if before_us <= until and (due is None or due < before_us):
+            return due
+        due = self._search_previous(before_us)
+        self._set(_behind=(before_us, due))
+        return due
+
+
+def check_possible(rule: Trigger) -> None:
+    """Refuse a rule that can be shown never to be due, or that cannot be searched; a rule that has
+    no anchor yet is looked at when it gets one."""
+    if rule.needs_anchor:
+        return
+    if rule.next_us(_MODERN_US) is None and rule.next_us(MIN_US - 1) is None:
+        raise ValidationFailed(f"{rule!r} can never be due", path="trigger")
