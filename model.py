@@ -57,6 +57,7 @@ EVENT_TRANSITIONS: dict[str, dict[EventStatus, EventStatus]] = {
     "quarantine": {
         EventStatus.ACTIVE: EventStatus.QUARANTINED,
         EventStatus.PAUSED: EventStatus.QUARANTINED,
+        EventStatus.COMPLETED: EventStatus.QUARANTINED,
     },
     "release": {EventStatus.QUARANTINED: EventStatus.ACTIVE},
     "reschedule": {

@@ -8,7 +8,7 @@ deadline that the jobs have may be lowered while they are waited for.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -141,21 +141,23 @@ def _settle(system: System, unbegun: Sequence[Claim], abandoned: int) -> int:
     """
     now = system.clock.now_us()
     rest = system.outbox.peek(len(system.outbox))
-    units: list[Callable[[Any], Any]] = []
-    if rest:
-        units.append(lambda db: system.executions.record(db, rest))
-    if unbegun:
-        units.append(lambda db: give_back(db, unbegun, system.node))
+    write = system.storage.write
+    recorded = write(lambda db: system.executions.record(db, rest)) if rest else None
+    returned = write(lambda db: give_back(db, unbegun, system.node, now=now)) if unbegun else None
     if system.settings.enabled:
-        units.append(lambda db: system.nodes.leave(db, now=now, abandoned=abandoned))
-    written = [system.storage.write(unit) for unit in units]
-    for future in written:
-        try:
-            future.get(timeout=CLOSE_TIMEOUT)
-        except Exception as refusal:  # noqa: BLE001  (the rest has to end, whatever this was)
-            _log.error("shutdown_unrecorded", outcomes=len(rest), error=describe(refusal))
-    if system.settings.enabled:
-        system.left = written[-1].done and written[-1].error is None
-    if rest and written[0].done and written[0].error is None:
+        left = write(lambda db: system.nodes.leave(db, now=now, abandoned=abandoned))
+        system.left = _committed(left, len(rest))
+    if returned is not None:
+        _committed(returned, len(rest))
+    if recorded is not None and _committed(recorded, len(rest)):
         system.outbox.drop(len(rest))
     return len(system.outbox)
+
+
+def _committed(unit: Future[Any], outcomes: int) -> bool:
+    try:
+        unit.get(timeout=CLOSE_TIMEOUT)
+    except Exception as refusal:  # noqa: BLE001  (the rest has to end, whatever this was)
+        _log.error("shutdown_unrecorded", outcomes=outcomes, error=describe(refusal))
+        return False
+    return True

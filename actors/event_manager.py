@@ -40,7 +40,7 @@ from kalends.messages import (
     ResumeEvent,
     UpdateEvent,
 )
-from kalends.model import Event, Reason
+from kalends.model import Event
 from kalends.storage.engine import Storage
 from kalends.storage.event_queries import count_events, list_events
 from kalends.storage.event_rows import ids_by_name
@@ -93,7 +93,6 @@ class EventManagerActor(Actor):
                 return
             changed = self._change(
                 list((done.value or {}).values()),
-                None,
                 lambda db, now, revoked: self._store_all(db, now, revoked, message),
             )
             changed.add_done_callback(settle)
@@ -108,7 +107,7 @@ class EventManagerActor(Actor):
         self, db: Any, now: int, revoked: Sequence[Claim], message: CreateEvents
     ) -> tuple[Event, ...]:
         if revoked:
-            self._store.give_back(db, revoked)
+            self._store.give_back(db, revoked, now=now)
         return self._store.create(
             db,
             message.definitions,
@@ -173,7 +172,6 @@ class EventManagerActor(Actor):
         """Change fields; claims not begun are made anew under the new definition."""
         return self._change_one(
             message.event_id,
-            None,
             lambda db, now, given_back: self._store.update(
                 db,
                 message.event_id,
@@ -188,32 +186,30 @@ class EventManagerActor(Actor):
     @handles(PauseEvent)
     def pause(self, message: PauseEvent) -> Future[Event]:
         """Stop looking at an event."""
-        return self._set_status(message, "pause", Reason.PAUSED)
+        return self._set_status(message, "pause")
 
     @handles(ResumeEvent)
     def resume(self, message: ResumeEvent) -> Future[Event]:
         """Look at a paused event again."""
-        return self._set_status(message, "resume", None)
+        return self._set_status(message, "resume")
 
     @handles(ReleaseEvent)
     def release(self, message: ReleaseEvent) -> Future[Event]:
         """Look at a quarantined event again."""
-        return self._set_status(message, "release", None)
+        return self._set_status(message, "release")
 
     @handles(DeleteEvent)
     def delete(self, message: DeleteEvent) -> Future[Event]:
         """Leave a tombstone."""
-        return self._set_status(message, "delete", Reason.DELETED)
+        return self._set_status(message, "delete")
 
     def _set_status(
         self,
         message: PauseEvent | ResumeEvent | ReleaseEvent | DeleteEvent,
         verb: str,
-        reason: Reason | None,
     ) -> Future[Event]:
         return self._change_one(
             message.event_id,
-            reason,
             lambda db, now, given_back: self._store.set_status(
                 db,
                 message.event_id,
@@ -228,7 +224,6 @@ class EventManagerActor(Actor):
     def _change_one(
         self,
         event_id: str,
-        reason: Reason | None,
         unit: Callable[[Any, int, Sequence[Claim]], Event],
     ) -> Future[Event]:
         answer: Future[Event] = Future()
@@ -237,14 +232,13 @@ class EventManagerActor(Actor):
             answer.resolve(done.value[0] if done.value else None, done.error)
 
         self._change(
-            [event_id], reason, lambda db, now, revoked: (unit(db, now, revoked),)
+            [event_id], lambda db, now, revoked: (unit(db, now, revoked),)
         ).add_done_callback(only)
         return answer
 
     def _change(
         self,
         event_ids: Sequence[str],
-        reason: Reason | None,
         unit: Callable[[Any, int, Sequence[Claim]], tuple[Event, ...]],
     ) -> Future[tuple[Event, ...]]:
         """Revoke, commit, revoke what slipped in between, then answer."""
@@ -266,7 +260,7 @@ class EventManagerActor(Actor):
                 finish(done)
                 return
             events = done.value or ()
-            second = self._storage.write(lambda db: self._revoke(db, events, late, now, reason))
+            second = self._storage.write(lambda db: self._revoke(db, events, late, now))
             second.add_done_callback(finish)
 
         def finish(done: Future[tuple[Event, ...]]) -> None:
@@ -277,11 +271,9 @@ class EventManagerActor(Actor):
         return answer
 
     def _revoke(
-        self, db: Any, events: Sequence[Event], late: Sequence[Claim], now: int, reason: Any
+        self, db: Any, events: Sequence[Event], late: Sequence[Claim], now: int
     ) -> tuple[Event, ...]:
-        for event_id in {claim.event_id for claim in late}:
-            claims = [claim for claim in late if claim.event_id == event_id]
-            self._store.revoke(db, event_id, claims, now=now, reason=reason)
+        self._store.give_back(db, late, now=now)
         return tuple(self._as_changed(db, event) for event in events)
 
     def _as_changed(self, db: Any, event: Event) -> Event:

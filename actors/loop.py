@@ -277,8 +277,8 @@ class LoopActor(Actor):
             if done.error is not None:
                 answer.resolve(None, done.error)
                 return
-            claims = self._runner.disarm_all()
-            second = self._storage.write(lambda db: self._store.give_back(db, claims))
+            claims, now = self._runner.disarm_all(), self._clock.now_us()
+            second = self._storage.write(lambda db: self._store.give_back(db, claims, now=now))
             second.add_done_callback(finish)
 
         def finish(done: Future[Any]) -> None:

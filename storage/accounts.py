@@ -4,7 +4,7 @@ losing one.
 Up to ``accounted_to`` every instant since ``accounted_from`` has its fate; ``next_due`` is the
 first one without. A claim that will not begin is undone so that this stays true: its instant
 becomes due again where it was the last one accounted for, and otherwise stays open, to be attempted
-by whoever claims next.
+by whoever claims next. Where the event is parked nobody will: what had not begun is skipped then.
 """
 
 from __future__ import annotations
@@ -27,15 +27,25 @@ from kalends.storage.rows import load_trigger
 from kalends.triggers import Trigger
 
 __all__ = [
+    "PARKED",
     "Held",
     "accounted_to",
     "close_account",
+    "end_unheld",
     "first_due",
     "give_back",
     "opening",
     "readable_rule",
     "told_to",
 ]
+
+
+PARKED = {
+    EventStatus.PAUSED: Reason.PAUSED,
+    EventStatus.QUARANTINED: Reason.QUARANTINED,
+    EventStatus.DELETED: Reason.DELETED,
+}
+"""The statuses in which an event begins nothing, and why its instants are skipped then."""
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -73,13 +83,19 @@ def accounted_to(db: peewee.Database, event_id: str) -> int | None:
 
 
 def give_back(
-    db: peewee.Database, claims: Iterable[Claim | Held], node: str | None = None
+    db: peewee.Database,
+    claims: Iterable[Claim | Held],
+    node: str,
+    *,
+    now: int,
+    status: EventStatus | None = None,
 ) -> dict[str, int]:
     """Undo claims that have not begun, as a stopping node does. Claims that ``node`` lost change
     nothing.
 
     A first attempt leaves no trace where its instant can be due again; a later one, a manual
-    execution, and an instant behind others that have their fate stay open and belong to nobody.
+    execution, and an instant behind others that have their fate stay open and belong to nobody, or
+    end where the event is parked. ``status`` is what the event is about to have, where it changes.
     Returns the instants due again, by event.
     """
     by_event: dict[str, list[Claim | Held]] = {}
@@ -87,34 +103,35 @@ def give_back(
         by_event.setdefault(claim.event_id, []).append(claim)
     due_again: dict[str, int] = {}
     for event_id, held in by_event.items():
-        instant = _give_back_event(db, event_id, held, node)
+        instant = _give_back_event(db, event_id, held, node, now, status)
         if instant is not None:
             due_again[event_id] = instant
     return due_again
 
 
 def _give_back_event(
-    db: peewee.Database, event_id: str, held: Sequence[Claim | Held], node: str | None
+    db: peewee.Database,
+    event_id: str,
+    held: Sequence[Claim | Held],
+    node: str,
+    now: int,
+    status: EventStatus | None,
 ) -> int | None:
-    event = EventRow.select(
-        EventRow.status, EventRow.rule_since, EventRow.accounted_from, EventRow.updated_at
-    )
+    event = EventRow.select(EventRow.status, EventRow.rule_since, EventRow.accounted_from)
     row = first_row(db, event.where(EventRow.id == event_id))
-    status, rule_since, accounted_from, updated_at = row or (EventStatus.DELETED.value, 0, 0, 0)
+    current, rule_since, accounted_from = row or (EventStatus.DELETED.value, 0, 0)
     due_again: int | None = None
     for claim in sorted(held, key=lambda claim: claim.due, reverse=True):
         mine = (
             (ExecutionRow.id == claim.id)
             & (ExecutionRow.attempt == claim.attempt)
+            & (ExecutionRow.node == node)
             & ExecutionRow.ended_at.is_null()
         )
-        if node is not None:
-            mine &= ExecutionRow.node == node
-        if status == EventStatus.DELETED.value:
-            _end_unbegun(db, mine, claim.attempt, Reason.DELETED, updated_at)
-        elif (
+        if (
             claim.attempt == 1
             and not claim.manual
+            and current != EventStatus.DELETED
             and claim.due >= max(rule_since, accounted_from)
             and accounted_to(db, event_id) == claim.due
         ):
@@ -124,15 +141,31 @@ def _give_back_event(
             ExecutionRow.update(
                 node=None, fate=Fate.PENDING.value, attempt=claim.attempt - 1, started_at=None
             ).where(mine).execute(db)
+    parked = PARKED.get(status or EventStatus(current))
+    if parked is not None:
+        end_unheld(db, event_id, parked, now=now)
     if due_again is not None:
         _make_due(db, event_id, due_again)
     return due_again
 
 
-def _end_unbegun(db: peewee.Database, which: Any, attempt: int, reason: Reason, at: int) -> None:
-    ExecutionRow.update(
-        fate=Fate.SKIPPED.value, reason=reason.value, ended_at=at, attempt=attempt - 1
-    ).where(which).execute(db)
+def end_unheld(db: peewee.Database, event_id: str, reason: Reason, *, now: int) -> None:
+    """Skip, for the reason, the open executions of a parked event that belong to nobody.
+
+    One that was attempted before waits for the event's return, or is lost where it is deleted.
+    """
+    unheld = (
+        (ExecutionRow.event_id == event_id)
+        & ExecutionRow.ended_at.is_null()
+        & ExecutionRow.node.is_null()
+    )
+    ExecutionRow.update(fate=Fate.SKIPPED.value, reason=reason.value, ended_at=now).where(
+        unheld, ExecutionRow.attempt == 0
+    ).execute(db)
+    if reason is Reason.DELETED:
+        ExecutionRow.update(
+            fate=Fate.LOST.value, reason=Reason.PROCESS_DIED.value, ended_at=now
+        ).where(unheld).execute(db)
 
 
 def _make_due(db: peewee.Database, event_id: str, due: int) -> None:

@@ -17,9 +17,9 @@ from peewee import fn
 from kalends.errors import ConflictError, EventNotFound, ValidationFailed
 from kalends.ids import IdSource
 from kalends.messages import Claim
-from kalends.model import EventStatus, Fate, JournalKind, Reason
+from kalends.model import EVENT_TRANSITIONS, EventStatus, Fate, JournalKind, Reason
 from kalends.policies import ClaimPlan, DueRule, Overlap, Policies, plan_claim
-from kalends.storage.accounts import give_back
+from kalends.storage.accounts import end_unheld, give_back
 from kalends.storage.gaps import write_gap
 from kalends.storage.journal import write_entry
 from kalends.storage.models import EventRow, ExecutionRow
@@ -198,7 +198,7 @@ class ClaimStore:
             status=EventStatus.QUARANTINED.value, version=EventRow.version + 1, updated_at=now
         ).where(
             EventRow.id == event_id,
-            EventRow.status.in_((EventStatus.ACTIVE.value, EventStatus.PAUSED.value)),
+            EventRow.status.in_([status.value for status in EVENT_TRANSITIONS["quarantine"]]),
         )
         if changed.execute(db):
             write_entry(
@@ -210,6 +210,7 @@ class ClaimStore:
                 node=self._node,
                 error=error[:2000],
             )
+            end_unheld(db, event_id, Reason.QUARANTINED, now=now)
 
     def refuse(self, db: peewee.Database, claim: Claim, *, now: int, error: str) -> None:
         """A claimed execution cannot be carried out: skip it and quarantine its event."""
@@ -261,9 +262,11 @@ class ClaimStore:
         )
         return claim
 
-    def give_back(self, db: peewee.Database, claims: Sequence[Claim]) -> dict[str, int]:
+    def give_back(
+        self, db: peewee.Database, claims: Sequence[Claim], *, now: int
+    ) -> dict[str, int]:
         """Undo this node's claims that have not begun; see ``accounts.give_back``."""
-        return give_back(db, claims, self._node)
+        return give_back(db, claims, self._node, now=now)
 
     # -- executions that belong to nobody ------------------------------------------------------
 
@@ -295,9 +298,6 @@ class ClaimStore:
                     columns, execution_id, attempt + 1, columns[6], policies, bool(manual)
                 )
             except ValidationFailed as error:
-                ExecutionRow.update(
-                    fate=Fate.SKIPPED.value, reason=Reason.QUARANTINED.value, ended_at=now
-                ).where(ExecutionRow.id == execution_id).execute(db)
                 self.quarantine(db, columns[0], now=now, error=str(error))
                 continue
             ExecutionRow.update(

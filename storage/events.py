@@ -7,7 +7,7 @@ had not begun are given back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -20,9 +20,11 @@ from kalends.errors import (
 )
 from kalends.ids import IdSource
 from kalends.messages import Changes, Claim, Definition, OnConflict
-from kalends.model import EVENT_TRANSITIONS, Event, EventStatus, Fate, JournalKind, Reason
+from kalends.model import EVENT_TRANSITIONS, Event, EventStatus, JournalKind, Reason
 from kalends.storage.accounts import (
+    PARKED,
     close_account,
+    end_unheld,
     first_due,
     give_back,
     opening,
@@ -31,7 +33,7 @@ from kalends.storage.accounts import (
 from kalends.storage.event_rows import changed_fields, event_row, ids_by_name, named
 from kalends.storage.gaps import span_until, write_gap
 from kalends.storage.journal import write_entry
-from kalends.storage.models import EventRow, ExecutionRow, TagRow
+from kalends.storage.models import EventRow, TagRow
 from kalends.storage.rows import (
     EVENT_COLUMNS,
     dump,
@@ -222,7 +224,7 @@ class EventStore:
         fresh = changed_fields(old, changes, now)
         if quiet and not fresh:
             return self.get(db, event_id)
-        if give_back(db, given_back, self._node):
+        if give_back(db, given_back, self._node, now=now):
             old = named(event_row(db, event_id))
         if "trigger" in fresh:
             fresh |= self._reschedule(db, old, load_trigger(fresh["trigger"]), now)
@@ -268,12 +270,12 @@ class EventStore:
         given_back: Sequence[Claim] = (),
         **evidence: Any,
     ) -> Event:
-        """Carry out ``pause``, ``resume``, ``quarantine``, ``release`` or ``delete``. Raises
+        """Carry out ``pause``, ``resume``, ``release`` or ``delete``. Raises
         ``TransitionError``.
         """
         old = named(event_row(db, event_id))
         status = _transition(verb, old["status"])
-        if give_back(db, given_back, self._node):
+        if give_back(db, given_back, self._node, now=now, status=status):
             old = named(event_row(db, event_id))
         fresh: dict[str, Any] = {"status": status.value, "status_note": note}
         if verb in ("resume", "release"):
@@ -281,6 +283,8 @@ class EventStore:
         elif verb == "delete":
             fresh |= self._bury(db, old, now)
         self._write(db, old, fresh, now)
+        if status in PARKED:
+            end_unheld(db, event_id, PARKED[status], now=now)
         write_entry(
             db,
             _JOURNAL_OF[verb],
@@ -316,17 +320,9 @@ class EventStore:
         reason = Reason.PAUSED if old["status"] == EventStatus.PAUSED else Reason.DELETED
         closing = max(now, told_to(db, old))
         kept = close_account(db, old, closing, reason, now=now, ids=self._ids)
-        self._skip_unowned(db, old["id"], now)
         TagRow.delete().where(TagRow.event_id == old["id"]).execute(db)
         fresh: dict[str, Any] = {"next_due": None, "rule_since": closing + 1}
         return fresh if kept else {**fresh, "accounted_from": closing + 1}
-
-    def complete(self, db: peewee.Database, event_ids: Iterable[str], *, now: int) -> None:
-        """Mark events whose rule has ended."""
-        for event_id in event_ids:
-            EventRow.update(status=EventStatus.COMPLETED.value, updated_at=now).where(
-                EventRow.id == event_id, EventRow.status == EventStatus.ACTIVE.value
-            ).execute(db)
 
     def _write(
         self, db: peewee.Database, old: dict[str, Any], fresh: dict[str, Any], now: int
@@ -346,43 +342,14 @@ class EventStore:
 
     # -- claims that will not begin ------------------------------------------------------------
 
-    def revoke(
-        self,
-        db: peewee.Database,
-        event_id: str,
-        claims: Sequence[Claim],
-        *,
-        now: int,
-        reason: Reason | None,
-    ) -> Event:
-        """Undo claims that were committed just before a change and have not begun.
-
-        Their instants are due again; for an event that is paused or deleted now, ``reason`` is
-        their fate up to ``now`` (a paused event says so when it is resumed).
-        """
-        give_back(db, claims, self._node)
-        if reason is Reason.DELETED:
-            self._skip_unowned(db, event_id, now)
-        return self.get(db, event_id, deleted=True)
-
-    def give_back(self, db: peewee.Database, claims: Sequence[Claim]) -> None:
+    def give_back(self, db: peewee.Database, claims: Sequence[Claim], *, now: int) -> None:
         """Undo this node's claims that have not begun; see ``accounts.give_back``."""
-        give_back(db, claims, self._node)
-
-    def _skip_unowned(self, db: peewee.Database, event_id: str, now: int) -> None:
-        ExecutionRow.update(
-            fate=Fate.SKIPPED.value, reason=Reason.DELETED.value, ended_at=now
-        ).where(
-            ExecutionRow.event_id == event_id,
-            ExecutionRow.ended_at.is_null(),
-            ExecutionRow.node.is_null(),
-        ).execute(db)
+        give_back(db, claims, self._node, now=now)
 
 
 _JOURNAL_OF = {
     "pause": JournalKind.EVENT_PAUSED,
     "resume": JournalKind.EVENT_RESUMED,
-    "quarantine": JournalKind.EVENT_QUARANTINED,
     "release": JournalKind.EVENT_RELEASED,
     "delete": JournalKind.EVENT_DELETED,
 }

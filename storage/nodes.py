@@ -149,7 +149,7 @@ class NodeStore:
             if started_at is None and due > now:
                 # Claimed ahead, and its instant has not come: it cannot have begun.
                 held = Held(execution_id, event_id, due, attempt, bool(manual))
-                give_back(db, [held], node)
+                give_back(db, [held], node, now=now)
                 reopened += 1
             elif self._rescue_one(db, node, row, now):
                 reopened += 1

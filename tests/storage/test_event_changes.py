@@ -17,7 +17,7 @@ from kalends.errors import (
     VersionConflict,
 )
 from kalends.messages import Changes, Claim, EventQuery, JournalQuery
-from kalends.model import EVENT_TRANSITIONS, Event, EventStatus, JournalKind, Reason
+from kalends.model import EVENT_TRANSITIONS, Event, EventStatus, JournalKind
 from kalends.storage.event_queries import list_events
 from kalends.storage.journal import list_entries
 from kalends.storage.models import DefinitionRow, EventRow, ExecutionRow
@@ -272,7 +272,7 @@ def test_a_manual_claim_given_back_at_a_change_stays_open_for_the_next_claim(
 
 def test_release_skips_what_was_due_in_quarantine(ledger: Ledger) -> None:
     event_id = ledger.add(every(seconds=10))
-    ledger.set_status(event_id, "quarantine", error="bad")
+    ledger.run(ledger.here.claims.quarantine, event_id, now=ledger.now, error="bad")
     ledger.clock.advance(25.0)
     assert ledger.set_status(event_id, "release").status is EventStatus.ACTIVE
     assert ledger.gaps(event_id) == [(10, 20, 2, "skipped", "quarantined")]
@@ -305,7 +305,7 @@ def test_deleting_ends_what_waits_for_another_attempt(ledger: Ledger) -> None:
     ledger.claim(node=ledger.there)
     ledger.run(ledger.there.leases.leave, now=ledger.now, abandoned=1)
     ledger.set_status(event_id, "delete")
-    assert ledger.fates(event_id) == [(10, "skipped", "deleted")]
+    assert ledger.fates(event_id) == [(10, "lost", "process_died")]
     assert ledger.claim().claims == ()
 
 
@@ -321,10 +321,7 @@ def test_claims_that_slipped_in_before_a_deletion_are_revoked(ledger: Ledger) ->
     ledger.clock.advance(9.0)
     late = ledger.claim(ahead=5.0).claims
     ledger.set_status(event_id, "delete")
-    tomb = ledger.run(
-        ledger.here.events.revoke, event_id, late, now=ledger.now, reason=Reason.DELETED
-    )
-    assert tomb.status is EventStatus.DELETED
+    ledger.run(ledger.here.events.give_back, late, now=ledger.now)
     assert ledger.fates(event_id) == [(10, "skipped", "deleted")]
     assert ledger.check_accounts() == 1
 
@@ -334,10 +331,8 @@ def test_claims_that_slipped_in_before_a_pause_are_due_again(ledger: Ledger) -> 
     ledger.clock.advance(9.0)
     late = ledger.claim(ahead=5.0).claims
     ledger.set_status(event_id, "pause")
-    event = ledger.run(
-        ledger.here.events.revoke, event_id, late, now=ledger.now, reason=Reason.PAUSED
-    )
-    assert event.next_due == from_us(ledger.now + US)
+    ledger.run(ledger.here.events.give_back, late, now=ledger.now)
+    assert ledger.event(event_id).next_due == from_us(ledger.now + US)
     assert ledger.rows(ExecutionRow.select(ExecutionRow.id)) == []
     ledger.clock.advance(2.0)
     ledger.set_status(event_id, "resume")
@@ -345,7 +340,7 @@ def test_claims_that_slipped_in_before_a_pause_are_due_again(ledger: Ledger) -> 
 
 
 @pytest.mark.parametrize("status", list(EventStatus))
-@pytest.mark.parametrize("verb", ["pause", "resume", "quarantine", "release", "delete"])
+@pytest.mark.parametrize("verb", ["pause", "resume", "release", "delete"])
 def test_only_the_transitions_of_the_table_are_carried_out(
     ledger: Ledger, verb: str, status: EventStatus
 ) -> None:

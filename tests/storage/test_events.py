@@ -202,11 +202,3 @@ def test_a_damaged_row_does_not_hide_itself_or_others(
         assert rule.to_json()["text"] == text
         assert repr(text[:80]) in repr(rule)
         assert rule == ledger.event(bad).trigger
-
-
-def test_complete_marks_only_active_events(ledger: Ledger) -> None:
-    one, two = ledger.add(), ledger.add()
-    ledger.set_status(two, "pause")
-    ledger.run(ledger.here.events.complete, [one, two], now=ledger.now)
-    assert ledger.event(one).status is EventStatus.COMPLETED
-    assert ledger.event(two).status is EventStatus.PAUSED

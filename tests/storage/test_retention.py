@@ -328,7 +328,7 @@ def test_a_claim_whose_successors_were_pruned_is_not_made_due_again(ledger: Ledg
     ledger.clock.advance(35.0)
     held = ledger.claim().claims
     tidy(ledger, gaps=-1.0)
-    assert ledger.run(ledger.here.claims.give_back, held) == {}
+    assert ledger.run(ledger.here.claims.give_back, held, now=ledger.now) == {}
     ledger.check_accounts()
 
 
