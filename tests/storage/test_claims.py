@@ -345,7 +345,10 @@ def test_what_had_not_begun_is_skipped_where_its_event_is_parked(
     event_id = ledger.add(every(seconds=10), catch_up="earliest")
     ledger.clock.advance(35.0)
     held = ledger.claim().claims
-    give_back = lambda: ledger.run(ledger.here.claims.give_back, held, now=ledger.now)  # noqa: E731
+
+    def give_back() -> None:
+        ledger.run(ledger.here.claims.give_back, held, now=ledger.now)
+
     if first == "given back":
         give_back()
     if verb == "quarantine":
