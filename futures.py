@@ -4,7 +4,8 @@
 hub (that greenlet waits, its hub goes on) and ``await future`` works under asyncio (that task
 waits). Whoever resolves a future may do so from any thread, once; later attempts are refused and
 change nothing. Every wait ends: without an explicit time-out it ends after ``future.timeout``
-seconds with ``AskTimeout``.
+seconds with ``AskTimeout``. No call holds a lock that another could wait for: a signal handler that
+interrupts one may use the same future.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Future(pykka.Future[T], Generic[T]):
         # Not calling Pykka's __init__: it only prepares get hooks, which are kept differently here.
         self._hook: Callable[[float | None], T] | None = None
         self.timeout = timeout
-        self._lock = allocate_lock()
+        self._once = allocate_lock()
         self._done = False
         self._value: T | None = None
         self._error: BaseException | None = None
@@ -78,12 +79,15 @@ class Future(pykka.Future[T], Generic[T]):
 
     def resolve(self, value: T | None, error: BaseException | None = None) -> bool:
         """Set the outcome unless there is one already; True when this call set it."""
-        with self._lock:
-            if self._done:
-                return False
-            self._value, self._error, self._done = value, error, True
-            callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
+        if not self._once.acquire(False):
+            return False
+        self._value, self._error, self._done = value, error, True
+        callbacks = self._callbacks
+        while callbacks:
+            try:
+                callback = callbacks.pop(0)
+            except IndexError:  # taken back in this moment
+                break
             self._call(callback)
         return True
 
@@ -100,17 +104,20 @@ class Future(pykka.Future[T], Generic[T]):
 
     def add_done_callback(self, callback: Callable[[Future[T]], None]) -> None:
         """Call ``callback(self)`` once resolved: on the resolving thread, or now if it is."""
-        with self._lock:
-            if not self._done:
-                self._callbacks.append(callback)
-                return
-        self._call(callback)
+        self._callbacks.append(callback)
+        if self._done and self._take_back(callback):
+            self._call(callback)
 
     def remove_done_callback(self, callback: Callable[[Future[T]], None]) -> None:
         """Forget a callback that has not been called; one that is not there changes nothing."""
-        with self._lock:
-            if callback in self._callbacks:
-                self._callbacks.remove(callback)
+        self._take_back(callback)
+
+    def _take_back(self, callback: Callable[[Future[T]], None]) -> bool:
+        try:
+            self._callbacks.remove(callback)
+        except ValueError:  # the resolver has it
+            return False
+        return True
 
     def _call(self, callback: Callable[[Future[T]], None]) -> None:
         try:

@@ -50,13 +50,18 @@ class NativeThread:
         self._ended = allocate_lock()
 
     def start(self) -> None:
-        """Start the thread. Call once."""
+        """Start the thread. Call once. Raises ``RuntimeError`` where the system refuses one."""
         self._ended.acquire()
-        if gevent.monkey.is_module_patched("threading"):
-            _start_new_thread(self._run, ())
-        else:
-            self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
-            self._thread.start()
+        try:
+            if gevent.monkey.is_module_patched("threading"):
+                _start_new_thread(self._run, ())
+            else:
+                thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+                thread.start()
+                self._thread = thread
+        except RuntimeError:
+            self._ended.release()
+            raise
 
     def _run(self) -> None:
         self.ident = get_ident()

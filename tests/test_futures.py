@@ -53,6 +53,59 @@ def test_an_exception_is_raised_at_each_get() -> None:
     assert isinstance(caught.error, KeyError)
 
 
+@pytest.mark.parametrize("place", range(5))
+def test_a_signal_handler_may_wait_for_who_resolves_the_future_it_interrupted(place: int) -> None:
+    future: Future[int] = Future()
+    told: list[Future[int]] = []
+    places = iter(range(100))
+
+    def at_line(_frame: Any, _event: str, _arg: Any) -> Any:
+        if next(places) == place:
+            # As a handler of the main thread would: it stands still in this very line.
+            other = threading.Thread(target=future.resolve, args=(1,))
+            other.start()
+            other.join(5.0)
+            assert not other.is_alive()
+        return at_line
+
+    def trace(frame: Any, _event: str, _arg: Any) -> Any:
+        mine = frame.f_code.co_name in ("add_done_callback", "remove_done_callback")
+        return at_line if mine else None
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        future.add_done_callback(told.append)
+        future.remove_done_callback(told.append)
+    finally:
+        sys.settrace(before)
+    assert future.value == 1
+    assert told in ([future], [])
+
+
+def test_every_callback_is_called_once_whoever_comes_first() -> None:
+    for _ in range(300):
+        future: Future[int] = Future()
+        told: list[int] = []
+        start = threading.Barrier(3)
+
+        def add(future: Future[int] = future, told: list[int] = told, start: Any = start) -> None:
+            start.wait(5.0)
+            for number in range(50):
+                future.add_done_callback(lambda _, number=number: told.append(number))
+
+        def resolve(future: Future[int] = future, start: Any = start) -> None:
+            start.wait(5.0)
+            future.resolve(1)
+
+        threads = [threading.Thread(target=target) for target in (add, add, resolve)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(5.0)
+        assert sorted(told) == sorted([*range(50), *range(50)])
+
+
 @pytest.mark.parametrize("timeout", [0.0, -1.0, 0.02])
 def test_a_thread_waits_no_longer_than_its_time_out(timeout: float) -> None:
     with pytest.raises(AskTimeout) as caught:

@@ -60,6 +60,17 @@ def test_a_join_before_the_start_returns() -> None:
     assert NativeThread(lambda: None, "native-unstarted").join(0.01)
 
 
+def test_a_thread_that_the_system_refuses_is_over_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    thread = NativeThread(lambda: None, "native-refused")
+    with pytest.raises(RuntimeError, match="can't start"):
+        thread.start()
+    assert thread.join(0.0)
+
+
 def test_a_new_thread_with_the_ident_of_an_ended_one_may_join_it() -> None:
     for _ in range(20):
         ended = NativeThread(lambda: None, "native-ended")

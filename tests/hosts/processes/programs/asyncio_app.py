@@ -9,12 +9,14 @@ import asyncio
 import gc
 import json
 import sys
+import threading
 import time
 from typing import Any
 
 import apsw
 
 import kalends
+from kalends.storage.sqlite import SqliteDialect
 
 database = sys.argv[1]
 
@@ -79,17 +81,34 @@ async def cancelled_while_it_waits(scheduler: kalends.Scheduler) -> list[str]:
         await asyncio.wait_for(wait(), 0.05)
     except TimeoutError:
         seen.append("timed out")
+    await asyncio.sleep(1.5)
     blocker.close()
     seen.append((await asked).name)
     return seen
 
 
+def slow_down() -> None:
+    """Opening a database takes 2 s from now on, as on a slow or busy disk."""
+    really_prepare = SqliteDialect.prepare
+
+    def prepare(self: SqliteDialect) -> None:
+        held = threading.Lock()
+        held.acquire()
+        held.acquire(timeout=2.0)
+        really_prepare(self)
+
+    SqliteDialect.prepare = prepare  # type: ignore[method-assign]
+
+
 async def main() -> dict[str, Any]:
+    slow_down()
     pulse_ = Pulse()
     await pulse_.take()
     gaps: dict[str, float] = {}
     scheduler = kalends.Scheduler(database)
+    began = time.monotonic()
     async with scheduler:
+        assert time.monotonic() - began > 1.9
         gaps["start"] = await pulse_.take()
         event = await scheduler.events.create("pulse", kalends.every(seconds=0.05))
         names = await asyncio.gather(
@@ -107,7 +126,7 @@ async def main() -> dict[str, Any]:
             refused = ""
         except kalends.EventNotFound as error:
             refused = error.code
-        await pulse_.take()
+        gaps["locked"] = await pulse_.take()
     gaps["shutdown"] = await pulse_.take()
     return {
         "gaps": gaps,
