@@ -22,10 +22,8 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import Generic, TypeVar
 
 from gevent._hub_local import get_hub_if_exists
 
@@ -37,7 +35,6 @@ from kalends.system import System
 
 __all__ = ["Lifecycle"]
 
-T = TypeVar("T")
 _LOOK_EVERY = 3600.0
 _CLOSING_TIME = 60.0
 """Seconds that a stop may take beyond what its caller gave to the jobs."""
@@ -109,7 +106,7 @@ class Lifecycle:
         mine = asked = _Start()
         try:
             asked = self._ask_for(mine)
-            asked.outcome.wait(_UNBOUNDED)
+            asked.outcome.get(timeout=_UNBOUNDED)
             mine.join(1.0)
         except BaseException as error:
             if error is not asked.outcome.error:  # this wait was interrupted, or there is no thread
@@ -123,7 +120,7 @@ class Lifecycle:
         mine = asked = _Start()
         try:
             asked = self._ask_for(mine)
-            await asked.outcome.future(_UNBOUNDED)
+            await asked.outcome
         except BaseException as error:
             if error is not asked.outcome.error:
                 self._give_up(mine)
@@ -134,7 +131,7 @@ class Lifecycle:
         live = self._live
         if live is not None and not self._starts:
             self._check_usable(live)
-            mine.outcome.tell(None)
+            mine.outcome.resolve(None)
             return mine
         first = self._starts.setdefault(_NOW, mine)
         if first.ident == get_ident():
@@ -179,14 +176,14 @@ class Lifecycle:
         self._live = start.live = _Live(system, self._ended)
         if start.given_up:
             start.live.stop(0.0)
-            start.live.outcome.wait(_CLOSING_TIME)
+            start.live.outcome.get(timeout=_CLOSING_TIME)
             raise _unwanted()
 
     def _end_start(self, start: _Start, error: BaseException | None) -> None:
         if self._starts.get(_NOW) is start:
             del self._starts[_NOW]
         start.ident = None
-        start.outcome.tell(None, error)
+        start.outcome.resolve(None, error)
 
     def _give_up(self, start: _Start) -> None:
         """Nobody wants this start any more, whatever has come of it."""
@@ -212,7 +209,7 @@ class Lifecycle:
             if not may_wait() or start.ident == get_ident():
                 return ShutdownReport(under_way=True)
             with contextlib.suppress(Exception):  # the starter's to hear
-                start.outcome.wait(_CLOSING_TIME)
+                start.outcome.get(timeout=_CLOSING_TIME)
             if not start.outcome.done:
                 return ShutdownReport(under_way=True)
         live = self._live
@@ -224,7 +221,7 @@ class Lifecycle:
         NativeThread(lambda: live.stop(timeout), "kalends-stop").start()
         if live.system.runs_here() or not may_wait():
             return ShutdownReport(under_way=True)
-        return live.outcome.wait(timeout + _CLOSING_TIME)
+        return live.outcome.get(timeout=timeout + _CLOSING_TIME)
 
     def _ended(self) -> None:
         live = self._live
@@ -240,14 +237,14 @@ class Lifecycle:
         if start is not None:
             start.given_up = True
             with contextlib.suppress(Exception):
-                start.outcome.wait(_CLOSING_TIME)
+                start.outcome.get(timeout=_CLOSING_TIME)
         live = self._live
         if live is not None:
             live.stopping = True
             timeout = live.system.settings.shutdown_timeout
             live.stop(timeout)
             with contextlib.suppress(KalendsError):
-                live.outcome.wait(timeout + _CLOSING_TIME)
+                live.outcome.get(timeout=timeout + _CLOSING_TIME)
 
     def wait(self, timeout: float | None) -> bool:
         """Wait for the end: True when it was stopped, False when the time is up."""
@@ -279,47 +276,11 @@ class Lifecycle:
         return await future
 
 
-class _Outcome(Generic[T]):
-    """What many wait for, each on a future of its own, without a lock between them.
-
-    A signal handler may wait while the wait that it interrupted holds its future's lock. So who
-    came last is told first.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: deque[Future[T]] = deque()
-        self._told: tuple[T | None, BaseException | None] | None = None
-
-    @property
-    def done(self) -> bool:
-        return self._told is not None
-
-    @property
-    def error(self) -> BaseException | None:
-        return None if self._told is None else self._told[1]
-
-    def tell(self, value: T | None, error: BaseException | None = None) -> None:
-        """Call once."""
-        self._told = value, error
-        while self._waiting:
-            self._waiting.pop().resolve(value, error)
-
-    def future(self, timeout: float) -> Future[T]:
-        future: Future[T] = Future(timeout)
-        self._waiting.append(future)
-        if self._told is not None:
-            future.resolve(*self._told)
-        return future
-
-    def wait(self, timeout: float) -> T:
-        return self.future(timeout).get()
-
-
 class _Start:
     """One start: done by its thread, or by nobody where it was given up before."""
 
     def __init__(self) -> None:
-        self.outcome: _Outcome[None] = _Outcome()
+        self.outcome: Future[None] = Future(_UNBOUNDED)
         self.given_up = False
         self.live: _Live | None = None
         """What it has started, once it has."""
@@ -345,11 +306,11 @@ class _Start:
         """Given up: wait until nothing is left of it, in a plain thread, but not for long."""
         if get_hub_if_exists() is None:
             with contextlib.suppress(Exception):
-                self.outcome.wait(CLOSE_TIMEOUT)
+                self.outcome.get(timeout=CLOSE_TIMEOUT)
             self.join(0.1)
             if self.live is not None:
                 with contextlib.suppress(Exception):
-                    self.live.outcome.wait(CLOSE_TIMEOUT)
+                    self.live.outcome.get(timeout=CLOSE_TIMEOUT)
 
 
 class _Live:
@@ -358,7 +319,7 @@ class _Live:
     def __init__(self, system: System, on_end: Callable[[], None]) -> None:
         self.system = system
         self.stopping = False
-        self.outcome: _Outcome[ShutdownReport] = _Outcome()
+        self.outcome: Future[ShutdownReport] = Future(_UNBOUNDED)
         self._deadline = Deadline()
         self._on_end = on_end
         self._gate = allocate_lock()
@@ -375,7 +336,7 @@ class _Live:
         except BaseException as error:  # noqa: BLE001  (whoever waits is to hear of it)
             failure = error
         self._on_end()
-        self.outcome.tell(report, failure)
+        self.outcome.resolve(report, failure)
 
 
 def _unwanted() -> NotInitialized:
