@@ -19,7 +19,7 @@ import msgspec
 
 from kalends.actors.runtime import Actor, handles
 from kalends.clock import Clock, from_us, to_us
-from kalends.errors import NotInitialized
+from kalends.errors import KalendsError, NotInitialized
 from kalends.futures import Future
 from kalends.jobs.runner import Runner
 from kalends.messages import (
@@ -249,10 +249,10 @@ class EventManagerActor(Actor):
 
         def committed(done: Future[tuple[Event, ...]]) -> None:
             if done.error is not None:
-                with contextlib.suppress(NotInitialized):  # shutting down: they are given back
-                    self._runner.submit(revoked)  # nothing changed: they run as they were claimed
+                self._restore(revoked, done.error)
                 answer.resolve(None, done.error)
                 return
+            self._runner.forget(revoked)
             late = self._runner.disarm(event_ids)
             if revoked or late:
                 self._tell_loop(ClaimDue())  # what was given back may be due now
@@ -261,6 +261,8 @@ class EventManagerActor(Actor):
                 return
             events = done.value or ()
             second = self._storage.write(lambda db: self._revoke(db, events, late, now))
+            # Where that is refused, the tracker's audit finds them.
+            second.add_done_callback(lambda _: self._runner.forget(late))
             second.add_done_callback(finish)
 
         def finish(done: Future[tuple[Event, ...]]) -> None:
@@ -269,6 +271,15 @@ class EventManagerActor(Actor):
 
         first.add_done_callback(committed)
         return answer
+
+    def _restore(self, revoked: Sequence[Claim], error: BaseException) -> None:
+        """A change was refused: what was revoked for it runs as it was claimed."""
+        unknown = isinstance(error, KalendsError) and error.details.get("outcome") == "unknown"
+        if unknown:  # it may have been given back: the tracker's audit will tell
+            self._runner.forget(revoked)
+            return
+        with contextlib.suppress(NotInitialized):  # shutting down: they are given back
+            self._runner.submit(revoked)
 
     def _revoke(
         self, db: Any, events: Sequence[Event], late: Sequence[Claim], now: int

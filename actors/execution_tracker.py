@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kalends.actors.runtime import Actor, handles
-from kalends.clock import Clock
+from kalends.clock import US, Clock
 from kalends.errors import KalendsError
 from kalends.futures import Future
 from kalends.jobs.outbox import Outbox
@@ -33,6 +33,7 @@ from kalends.messages import (
     SlotsFreed,
 )
 from kalends.model import Execution
+from kalends.storage.accounts import Held
 from kalends.storage.engine import Storage
 from kalends.storage.executions import ExecutionStore
 from kalends.storage.gaps import list_gaps
@@ -165,6 +166,7 @@ class ExecutionTrackerActor(Actor):
         A refusal of the storage is tried again at the next beat.
         """
         self._beat().add_done_callback(self._beaten)
+        self._audit()
         self.after(self._lease / 3, message)
 
     def _beat(self) -> Future[Rescue]:
@@ -182,6 +184,44 @@ class ExecutionTrackerActor(Actor):
             self._tell_loop(ClaimDue())
         elif done.error is not None and not isinstance(done.error, KalendsError):
             self.fail(done.error)
+
+    def _audit(self) -> None:
+        """Give back what this node holds in the ledger and nowhere else.
+
+        A commit whose outcome nobody knows, or a refusal to take a claim back, leaves such
+        executions; nobody would ever begin them.
+        """
+        before = self._clock.now_us() - round(self._lease / 3 * US)
+
+        def found(done: Future[tuple[Held, ...]]) -> None:
+            if done.value:
+                held = done.value
+                # Whatever was committed before the look has come to the runner when this is done.
+                barrier = self._storage.write(lambda _: None)
+                barrier.add_done_callback(
+                    lambda done: self._free(held) if done.error is None else None
+                )
+            elif done.error is not None and not isinstance(done.error, KalendsError):
+                self.fail(done.error)
+
+        self._storage.read(lambda db: self._nodes.held(db, before=before)).add_done_callback(found)
+
+    def _free(self, held: tuple[Held, ...]) -> None:
+        orphans = [item for item in held if not self._runner.holds(item.id, item.attempt)]
+        if not orphans:
+            return
+        now = self._clock.now_us()
+
+        def freed(done: Future[None]) -> None:
+            if done.error is None:
+                _log.warning("claims_freed", executions=[item.id for item in orphans])
+                self._tell_loop(ClaimDue())
+            elif not isinstance(done.error, KalendsError):
+                self.fail(done.error)
+
+        self._storage.write(
+            lambda db: self._nodes.give_back(db, orphans, now=now)
+        ).add_done_callback(freed)
 
     # -- history -------------------------------------------------------------------------------
 

@@ -10,6 +10,8 @@ Promises:
 - Every claim leaves in exactly one way: its outcome is in the outbox, ``on_unrunnable`` was called
   with it, or it was returned by ``disarm``, ``disarm_all`` or ``stop``. Once one of these has
   returned it, it will not begin.
+- What ``disarm`` has returned counts as held here until it is submitted again or, once the ledger
+  says what became of it, forgotten with ``forget``.
 - What cannot be run (a job that nobody registered, arguments that cannot be read) is not an
   outcome: the claim goes to ``on_unrunnable(claim, error)``.
 
@@ -88,6 +90,7 @@ class Runner:
         self._lock = allocate_lock()
         self._live: dict[tuple[str, int], Task] = {}
         self._begun: dict[tuple[str, int], Task] = {}
+        self._disarmed: set[tuple[str, int]] = set()
         self._heap: list[tuple[int, int, Task]] = []
         self._numbers = itertools.count()
         self._lines: dict[str, deque[Task] | None] = {}
@@ -159,6 +162,7 @@ class Runner:
                 raise NotInitialized("the runner has stopped: it takes no claims")
             for claim in claims:
                 task = Task(claim, None, self)
+                self._disarmed.discard(task.key)
                 if task.key in self._live or self.outbox.holds(claim.id, claim.attempt):
                     continue
                 self._live[task.key] = task
@@ -311,9 +315,16 @@ class Runner:
         """Take back the claims of these events that have not begun, in the order they came."""
         wanted = frozenset(event_ids)
         with self._lock:
-            return self._take_back(
+            claims = self._take_back(
                 [task for task in self._live.values() if task.claim.event_id in wanted]
             )
+            self._disarmed.update((claim.id, claim.attempt) for claim in claims)
+            return claims
+
+    def forget(self, claims: Iterable[Claim]) -> None:
+        """Hold no longer what ``disarm`` returned: the ledger, or an audit of it, settles it."""
+        with self._lock:
+            self._disarmed.difference_update((claim.id, claim.attempt) for claim in claims)
 
     def disarm_all(self) -> list[Claim]:
         """Take back every claim that has not begun."""
@@ -335,6 +346,18 @@ class Runner:
     def in_flight(self) -> int:
         """How many claims are here: armed, queued or begun."""
         return len(self._live)
+
+    def holds(self, execution_id: str, attempt: int) -> bool:
+        """True where this claim is here, has ended here unrecorded, or was disarmed and waits for a
+        change to be settled.
+        """
+        key = (execution_id, attempt)
+        with self._lock:
+            return (
+                key in self._live
+                or key in self._disarmed
+                or self.outbox.holds(execution_id, attempt)
+            )
 
     def running(self) -> list[Begun]:
         """The attempts that have begun and not ended."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,28 @@ class NodeStore:
                 noticed_by=self._node,
             )
         return Rescue(tuple(dead), reopened, lost)
+
+    def held(self, db: peewee.Database, *, before: int) -> tuple[Held, ...]:
+        """The open executions of this node that were claimed before an instant."""
+        query = ExecutionRow.select(
+            ExecutionRow.id,
+            ExecutionRow.event_id,
+            ExecutionRow.due,
+            ExecutionRow.attempt,
+            ExecutionRow.manual,
+        ).where(
+            ExecutionRow.node == self._node,
+            ExecutionRow.ended_at.is_null(),
+            ExecutionRow.claimed_at < before,
+        )
+        return tuple(
+            Held(id, event_id, due, attempt, bool(manual))
+            for id, event_id, due, attempt, manual in query.tuples().execute(db)
+        )
+
+    def give_back(self, db: peewee.Database, held: Sequence[Held], *, now: int) -> None:
+        """Undo claims of this node that have not begun; see ``accounts.give_back``."""
+        give_back(db, held, self._node, now=now)
 
     def _dead_nodes(self, db: peewee.Database, now: int) -> list[str]:
         query = NodeRow.select(NodeRow.id, NodeRow.place, NodeRow.pid, NodeRow.lease_until).where(

@@ -11,6 +11,8 @@ import pytest
 
 from kalends import StorageUnavailable, every, once
 from kalends.actors.exits import Crash
+from kalends.actors.loop import LoopActor
+from kalends.futures import Future, failed
 from kalends.messages import Outcome
 from kalends.model import Fate
 from kalends.storage.executions import ExecutionStore
@@ -114,6 +116,46 @@ def _stopped(virtual: Any) -> list[Any]:
     virtual.scheduler.start()
     found: list[Any] = virtual.journal("node_stopped")
     return found
+
+
+def _lose_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first claims are committed, and the loop hears that nobody knows."""
+    really = LoopActor._claimed
+    lost = [StorageUnavailable("injected", reason="io_error", outcome="unknown")]
+
+    def claimed(self: LoopActor, done: Future[Any]) -> None:
+        really(self, failed(lost.pop()) if lost and done.value and done.value.claims else done)
+
+    monkeypatch.setattr(LoopActor, "_claimed", claimed)
+
+
+def test_a_claim_whose_commit_nobody_knows_of_is_freed_and_runs(
+    virtual: Any, monkeypatch: pytest.MonkeyPatch, until: Callable[..., Any]
+) -> None:
+    _lose_an_answer(monkeypatch)
+    event = virtual.scheduler.schedule_event("tick", once(START.add(seconds=1)), name="t")
+    virtual.clock.advance(1)
+    until(lambda: virtual.scheduler.count_executions(event_id=event.id, fate="pending"))
+    virtual.clock.advance(20)
+    until(lambda: virtual.ran)
+    virtual.settle()
+    assert virtual.ran == [("t", START.add(seconds=1))]
+    assert virtual.fates(event) == {1: "succeeded"}
+    assert [attempt.number for attempt in virtual.executions(event)[0].attempts] == [1]
+
+
+def test_an_audit_leaves_alone_what_is_held(virtual: Any, until: Callable[..., Any]) -> None:
+    held = virtual.scheduler.schedule_event("hold", once(START.add(seconds=1)))
+    virtual.clock.advance(1)
+    assert virtual.held.acquire(timeout=10)
+    before = virtual.scheduler.status().units
+    for _ in range(3):
+        virtual.clock.advance(20)
+        virtual.settle()
+    until(lambda: virtual.scheduler.status().units > before)
+    assert virtual.fates(held) == {1: "running"}
+    virtual.let_go.set()
+    until(lambda: virtual.fates(held) == {1: "succeeded"})
 
 
 def test_history_is_found_by_event_fate_and_time(virtual: Any) -> None:
