@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pendulum
 import pytest
+import structlog
 
 from kalends import Event, Execution, Registry, Scheduler, current, once
 from kalends.system import System
@@ -150,3 +151,21 @@ def make_virtual(tmp_path: Path, clock: ManualClock) -> Iterator[Callable[..., V
 def virtual(make_virtual: Callable[..., Virtual]) -> Virtual:
     """A started one on a file."""
     return make_virtual().start()
+
+
+@pytest.fixture
+def logged() -> Iterator[list[dict[str, Any]]]:
+    """What was logged, and nothing of it printed."""
+    entries: list[dict[str, Any]] = []
+
+    def capture(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> str:
+        # Without the exceptions: their tracebacks would keep alive whatever is to be counted.
+        entries.append({key: entry[key] for key in entry if key != "exc_info"})
+        raise structlog.DropEvent
+
+    before = structlog.get_config() if structlog.is_configured() else None
+    structlog.configure(processors=[capture])
+    yield entries
+    structlog.reset_defaults()
+    if before is not None:
+        structlog.configure(**before)

@@ -103,11 +103,6 @@ class Trigger(ABC):
         is."""
         return self
 
-    def last_us(self, a: int, b: int) -> int | None:
-        """The last instant ``t`` with ``a <= t < b``, or None."""
-        last = self.previous_us(b)
-        return last if last is not None and last >= a else None
-
     def between_us(self, a: int, b: int) -> Iterator[int]:
         """The instants ``t`` with ``a <= t < b``, in order."""
         due = self.next_us(a - 1)

@@ -26,6 +26,7 @@ from kalends.triggers.cron_words import dst_words
 from kalends.triggers.day_sets import WEEKDAY_NAMES, weekday_number
 from kalends.triggers.days import DayRule, day_table
 from kalends.triggers.local import DAY_US, LocalRule
+from kalends.triggers.moments import NoMoments
 from kalends.triggers.periods import UNITS, PeriodDays
 from kalends.triggers.zone import zone
 from kalends.triggers.zoned import ZonedTrigger
@@ -110,7 +111,7 @@ class Calendar(ZonedTrigger):
             raise ValidationFailed("day: no month that is chosen has such a day", path="day")
         if self.needs_anchor:
             zone(tz)
-            rule: LocalRule | _Unanchored = _Unanchored(self)
+            rule: LocalRule | NoMoments = NoMoments(self, "anchor")
         else:
             origin = 0 if anchor_us is None else _local_day(tz, anchor_us)
             rule = LocalRule(PeriodDays(by, unit, interval, origin), sorted(times))
@@ -165,31 +166,6 @@ class Calendar(ZonedTrigger):
         if self.anchor_us is not None:
             words.append(f"anchor={datetime_call(self.anchor_us)}")
         return f"calendar({', '.join(words)})"
-
-
-class _Unanchored:
-    """The moments of a rule that does not know yet from where to count: asking is refused."""
-
-    __slots__ = ("_rule",)
-
-    def __init__(self, rule: Calendar) -> None:
-        self._rule = rule
-
-    def _refuse(self) -> ValidationFailed:
-        return ValidationFailed(
-            f"{self._rule!r} has no anchor yet, so it has no instants: give anchor=, or ask "
-            "anchored(at_us) for a rule that counts from that instant",
-            path="anchor",
-        )
-
-    def at_or_after(self, moment: int) -> int | None:
-        raise self._refuse()
-
-    def before(self, moment: int) -> int | None:
-        raise self._refuse()
-
-    def count(self, a: int, b: int) -> int:
-        raise self._refuse()
 
 
 def _period(given: dict[str, int]) -> tuple[str, int]:

@@ -26,6 +26,7 @@ __all__ = [
     "CronFields",
     "Field",
     "Part",
+    "checked_text",
     "is_number",
     "parse_vixie",
 ]
@@ -114,11 +115,11 @@ class Part(msgspec.Struct, frozen=True):
         return int(text)
 
 
-def parse_vixie(expr: object) -> CronFields:
-    """Read an expression; ``ValidationFailed`` says what is wrong with it."""
+def checked_text(expr: object, example: str) -> str:
+    """The expression, once it is known to be text of a bearable length."""
     if not isinstance(expr, str):
         raise ValidationFailed(
-            f"expr must be text such as '0 6 * * 1-5', not {type(expr).__name__}", path="expr"
+            f"expr must be text such as {example!r}, not {type(expr).__name__}", path="expr"
         )
     if len(expr) > MAX_TEXT:
         raise PayloadTooLarge(
@@ -127,13 +128,19 @@ def parse_vixie(expr: object) -> CronFields:
             size=len(expr),
             limit=MAX_TEXT,
         )
-    words = [(match[0], match.start() + 1) for match in re.finditer(r"\S+", _expanded(expr))]
+    return expr
+
+
+def parse_vixie(expr: object) -> CronFields:
+    """Read an expression; ``ValidationFailed`` says what is wrong with it."""
+    text = _expanded(checked_text(expr, "0 6 * * 1-5"))
+    words = [(match[0], match.start() + 1) for match in re.finditer(r"\S+", text)]
     if len(words) not in (5, 6):
         raise ValidationFailed(
             "expr: a cron expression has 5 fields (minute, hour, day of month, month, "
             f"day of week), or 6 with seconds first; this one has {len(words)}",
             path="expr",
-            value=expr[:40],
+            value=text[:40],
         )
     fields = _FIELDS[6 - len(words) :]
     parts = [Part(field, text, at) for field, (text, at) in zip(fields, words, strict=True)]

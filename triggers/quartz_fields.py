@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import re
 
-from kalends.errors import PayloadTooLarge, ValidationFailed
+from kalends.errors import ValidationFailed
 from kalends.triggers.cron_fields import (
-    MAX_TEXT,
     MONTHS,
     WEEKDAYS,
     CronFields,
     Field,
     Part,
+    checked_text,
     is_number,
 )
 from kalends.triggers.days import DayRule
@@ -46,24 +46,14 @@ _STEPS = {"second": 59, "minute": 59, "hour": 23, "day of month": 31, "month": 1
 
 def parse_quartz(expr: object) -> CronFields:
     """Read an expression; ``ValidationFailed`` says what is wrong with it."""
-    if not isinstance(expr, str):
-        raise ValidationFailed(
-            f"expr must be text such as '0 0 6 ? * 2-6', not {type(expr).__name__}", path="expr"
-        )
-    if len(expr) > MAX_TEXT:
-        raise PayloadTooLarge(
-            f"expr: a cron expression has at most {MAX_TEXT} characters, not {len(expr)}",
-            path="expr",
-            size=len(expr),
-            limit=MAX_TEXT,
-        )
-    words = [(match[0], match.start() + 1) for match in re.finditer(r"\S+", expr)]
+    text = checked_text(expr, "0 0 6 ? * 2-6")
+    words = [(match[0], match.start() + 1) for match in re.finditer(r"\S+", text)]
     if len(words) not in (6, 7):
         raise ValidationFailed(
             "expr: a quartz expression has 6 fields (second, minute, hour, day of month, month, "
             f"day of week), or 7 with the year last; this one has {len(words)}",
             path="expr",
-            value=expr[:40],
+            value=text[:40],
         )
     parts = [Part(field, *word) for field, word in zip(_FIELDS, words, strict=False)]
     second, minute, hour, day, month, weekday = parts[:6]

@@ -23,12 +23,13 @@ from kalends.clock import US, to_us
 from kalends.errors import ValidationFailed
 from kalends.refusals import checking
 from kalends.triggers.local import DAY_US
+from kalends.triggers.moments import Moments, NoMoments
 from kalends.triggers.periods import date_of
 from kalends.triggers.rrule_moments import Clipped, recurring
 from kalends.triggers.rrule_parts import RuleParts, parse_rrule
 from kalends.triggers.rrule_words import describe_rrule
 from kalends.triggers.zone import zone
-from kalends.triggers.zoned import Moments, ZonedTrigger
+from kalends.triggers.zoned import ZonedTrigger
 
 __all__ = ["RRule", "rrule"]
 
@@ -71,7 +72,7 @@ class RRule(ZonedTrigger):
     ) -> None:
         self._set(parts=parse_rrule(rule), rule=rule, start_moment=start_moment)
         zone(tz)
-        moments: Moments = _Unstarted(self)
+        moments: Moments = NoMoments(self, "start")
         if start_moment is not None:
             found = recurring(_completed(self.parts, start_moment), start_moment)
             moments = Clipped(found, start_moment, lambda: self._last(found))
@@ -162,31 +163,6 @@ class RRule(ZonedTrigger):
             words.append(f"tz={self.tz!r}")
         words += [f"{key}={value!r}" for key, value in self._choices().items()]
         return f"rrule({', '.join(words)})"
-
-
-class _Unstarted:
-    """The moments of a rule that has no start yet: asking is refused."""
-
-    __slots__ = ("_rule",)
-
-    def __init__(self, rule: RRule) -> None:
-        self._rule = rule
-
-    def _refuse(self) -> ValidationFailed:
-        return ValidationFailed(
-            f"{self._rule!r} has no start yet, so it has no instants: give start=, or ask "
-            "anchored(at_us) for a rule that begins then",
-            path="start",
-        )
-
-    def at_or_after(self, moment: int) -> int | None:
-        raise self._refuse()
-
-    def before(self, moment: int) -> int | None:
-        raise self._refuse()
-
-    def count(self, a: int, b: int) -> int:
-        raise self._refuse()
 
 
 def _completed(parts: RuleParts, start: int) -> RuleParts:

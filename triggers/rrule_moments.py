@@ -18,10 +18,10 @@ from math import gcd
 from kalends.clock import US
 from kalends.triggers.days import DayPlan, year_of, year_start
 from kalends.triggers.local import DAY_US, LocalRule, day_times
+from kalends.triggers.moments import Moments
 from kalends.triggers.periods import PeriodDays, date_of
 from kalends.triggers.rrule_days import ByDays
 from kalends.triggers.rrule_parts import RuleParts
-from kalends.triggers.zoned import Moments
 
 __all__ = ["Clipped", "recurring"]
 

@@ -21,13 +21,14 @@ adds.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from typing import Any, Protocol
+from typing import Any
 
 from kalends.clock import MAX_US, MIN_US
 from kalends.errors import ValidationFailed, did_you_mean
 from kalends.triggers.base import Trigger
 from kalends.triggers.days import year_of, year_start
 from kalends.triggers.local import DAY_US, LocalRule
+from kalends.triggers.moments import Moments
 from kalends.triggers.zone import Spans, Zone, zone
 
 __all__ = ["FOLDS", "GAPS", "Moments", "ZonedTrigger", "check_choice"]
@@ -43,19 +44,6 @@ _COLD = (1, 0, 0, 0)
 
 _KEPT = 512
 """Gaps whose additions one rule remembers at a time."""
-
-
-class Moments(Protocol):
-    """Matching wall-clock moments, in microseconds on an endless naive time line."""
-
-    def at_or_after(self, moment: int) -> int | None:
-        """The first matching moment that is not before ``moment``."""
-
-    def before(self, moment: int) -> int | None:
-        """The last matching moment before ``moment``."""
-
-    def count(self, a: int, b: int) -> int:
-        """How many matching moments ``m`` have ``a <= m < b``."""
 
 
 def check_choice(value: object, name: str, known: tuple[str, ...]) -> None:

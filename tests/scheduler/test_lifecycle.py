@@ -15,7 +15,6 @@ from kalends import (
     Scheduler,
     StorageRefused,
     every,
-    once,
 )
 from kalends.storage.engine import Storage
 
@@ -26,25 +25,6 @@ AGES = 1e9
 
 def make(path: Any, registry: Registry | None = None, **settings: Any) -> Scheduler:
     return Scheduler(path, registry=registry or Registry(), environ={}, **settings)
-
-
-class Blocker:
-    """A job that runs until it is told to end."""
-
-    def __init__(self) -> None:
-        self.registry = Registry()
-        self.registry.register(self.run, "block")
-        self.begun = threading.Event()
-        self.let_go = threading.Event()
-
-    def run(self) -> None:
-        self.begun.set()
-        assert self.let_go.wait(60)
-
-    def start(self, scheduler: Scheduler) -> str:
-        event = scheduler.schedule_event("block", once(PAST), catch_up_window=AGES)
-        assert self.begun.wait(10)
-        return event.id
 
 
 def test_a_scheduler_goes_through_its_states(tmp_path: Path) -> None:

@@ -33,25 +33,6 @@ def make(path: Any, registry: Registry | None = None, **settings: Any) -> Schedu
     return Scheduler(path, registry=registry or Registry(), environ={}, **settings)
 
 
-class Blocker:
-    """A job that runs until it is told to end."""
-
-    def __init__(self) -> None:
-        self.registry = Registry()
-        self.registry.register(self.run, "block")
-        self.begun = threading.Event()
-        self.let_go = threading.Event()
-
-    def run(self) -> None:
-        self.begun.set()
-        assert self.let_go.wait(60)
-
-    def start(self, scheduler: Scheduler) -> str:
-        event = scheduler.schedule_event("block", once(PAST), catch_up_window=AGES)
-        assert self.begun.wait(10)
-        return event.id
-
-
 def test_shutdown_is_idempotent_and_safe_before_start(tmp_path: Path) -> None:
     scheduler = make(tmp_path / "k.db")
     assert scheduler.shutdown().clean
@@ -60,8 +41,9 @@ def test_shutdown_is_idempotent_and_safe_before_start(tmp_path: Path) -> None:
     assert scheduler.shutdown().clean
 
 
-def test_many_threads_may_shut_it_down_at_once_and_hear_the_same(tmp_path: Path) -> None:
-    blocker = Blocker()
+def test_many_threads_may_shut_it_down_at_once_and_hear_the_same(
+    tmp_path: Path, blocker: Any
+) -> None:
     scheduler = make(tmp_path / "k.db", blocker.registry).start()
     blocker.start(scheduler)
     reports: list[Any] = []
@@ -78,8 +60,7 @@ def test_many_threads_may_shut_it_down_at_once_and_hear_the_same(tmp_path: Path)
     assert len(reports[0].abandoned) == 1
 
 
-def test_a_running_job_is_waited_for(tmp_path: Path) -> None:
-    blocker = Blocker()
+def test_a_running_job_is_waited_for(tmp_path: Path, blocker: Any) -> None:
     scheduler = make(tmp_path / "k.db", blocker.registry).start()
     event = blocker.start(scheduler)
     timer = threading.Timer(0.3, blocker.let_go.set)
@@ -92,8 +73,9 @@ def test_a_running_job_is_waited_for(tmp_path: Path) -> None:
         assert execution.fate == "succeeded"
 
 
-def test_a_job_that_never_ends_is_abandoned_and_named_within_the_bound(tmp_path: Path) -> None:
-    blocker = Blocker()
+def test_a_job_that_never_ends_is_abandoned_and_named_within_the_bound(
+    tmp_path: Path, blocker: Any
+) -> None:
     scheduler = make(tmp_path / "k.db", blocker.registry).start()
     event = blocker.start(scheduler)
     began = time.monotonic()
@@ -106,8 +88,9 @@ def test_a_job_that_never_ends_is_abandoned_and_named_within_the_bound(tmp_path:
     blocker.let_go.set()
 
 
-def test_a_job_that_waits_for_a_thread_is_given_back_not_abandoned(tmp_path: Path) -> None:
-    blocker = Blocker()
+def test_a_job_that_waits_for_a_thread_is_given_back_not_abandoned(
+    tmp_path: Path, blocker: Any
+) -> None:
     blocker.registry.register(lambda: None, "tick")
     scheduler = make(tmp_path / "k.db", blocker.registry, workers=1).start()
     blocker.start(scheduler)
@@ -163,8 +146,7 @@ def test_a_job_may_shut_another_scheduler_down(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_a_signal_handler_may_shut_it_down(tmp_path: Path) -> None:
-    blocker = Blocker()
+def test_a_signal_handler_may_shut_it_down(tmp_path: Path, blocker: Any) -> None:
     scheduler = make(tmp_path / "k.db", blocker.registry).start()
     blocker.start(scheduler)
     reports: list[Any] = []
@@ -180,8 +162,9 @@ def test_a_signal_handler_may_shut_it_down(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_a_signal_handler_may_interrupt_a_shutdown_with_another(tmp_path: Path) -> None:
-    blocker = Blocker()
+def test_a_signal_handler_may_interrupt_a_shutdown_with_another(
+    tmp_path: Path, blocker: Any
+) -> None:
     scheduler = make(tmp_path / "k.db", blocker.registry).start()
     blocker.start(scheduler)
     reports: list[Any] = []
@@ -197,9 +180,8 @@ def test_a_signal_handler_may_interrupt_a_shutdown_with_another(tmp_path: Path) 
 
 
 def test_an_impatient_shutdown_hurries_a_patient_one_and_gets_the_same_report(
-    tmp_path: Path,
+    tmp_path: Path, blocker: Any
 ) -> None:
-    blocker = Blocker()
     scheduler = make(tmp_path / "k.db", blocker.registry).start()
     blocker.start(scheduler)
     reports: list[Any] = []
@@ -219,8 +201,9 @@ def test_an_impatient_shutdown_hurries_a_patient_one_and_gets_the_same_report(
     assert len(reports[0].abandoned) == 1
 
 
-def test_a_patient_shutdown_does_not_give_more_time_than_an_earlier_one(tmp_path: Path) -> None:
-    blocker = Blocker()
+def test_a_patient_shutdown_does_not_give_more_time_than_an_earlier_one(
+    tmp_path: Path, blocker: Any
+) -> None:
     scheduler = make(tmp_path / "k.db", blocker.registry).start()
     blocker.start(scheduler)
     hasty = threading.Thread(target=lambda: scheduler.shutdown(0.5))
@@ -247,8 +230,9 @@ def test_a_lowered_deadline_ends_a_wait_that_has_begun() -> None:
         deadline.wait_for(failed(AskTimeout("of its own")))
 
 
-def test_shutdown_returns_within_its_bound_while_the_database_is_locked(tmp_path: Path) -> None:
-    blocker = Blocker()
+def test_shutdown_returns_within_its_bound_while_the_database_is_locked(
+    tmp_path: Path, blocker: Any
+) -> None:
     scheduler = make(tmp_path / "k.db", blocker.registry, busy_timeout=0.1, lease=1.0).start()
     blocker.start(scheduler)
     other = apsw.Connection(str(tmp_path / "k.db"))

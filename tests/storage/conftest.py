@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import peewee
 import pytest
-import structlog
 
 from kalends.clock import MAX_US, US
 from kalends.ids import IdSource
@@ -278,21 +277,6 @@ def open_storage(tmp_path: Path) -> Iterator[Callable[..., Storage]]:
     yield make
     for storage in opened:
         assert storage.close(10.0)
-
-
-@pytest.fixture
-def logged() -> Iterator[list[dict[str, Any]]]:
-    """What was logged, and nothing of it printed."""
-    entries: list[dict[str, Any]] = []
-
-    def capture(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> str:
-        entries.append(dict(entry))
-        raise structlog.DropEvent
-
-    before = structlog.get_config()
-    structlog.configure(processors=[capture])
-    yield entries
-    structlog.configure(**before)
 
 
 @pytest.fixture(autouse=True)

@@ -12,13 +12,12 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gevent
 import pytest
-import structlog
 
 from kalends import CleanupRule, Event, EventStatus, Fate, Page, Registry, Scheduler, current
 from kalends.actors.exits import Crash
@@ -264,24 +263,6 @@ class Storm:
 def rng() -> random.Random:
     print(f"TEST_STORM_SEED={SEED}")  # noqa: T201  (shown where a test fails)
     return random.Random(SEED)
-
-
-@pytest.fixture
-def logged() -> Iterator[list[dict[str, Any]]]:
-    """What was logged, and nothing of it printed."""
-    entries: list[dict[str, Any]] = []
-
-    def capture(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> str:
-        # Without the exceptions: their tracebacks would keep alive whatever is to be counted.
-        entries.append({key: entry[key] for key in entry if key != "exc_info"})
-        raise structlog.DropEvent
-
-    before = structlog.get_config() if structlog.is_configured() else None
-    structlog.configure(processors=[capture])
-    yield entries
-    structlog.reset_defaults()
-    if before is not None:
-        structlog.configure(**before)
 
 
 @pytest.fixture

@@ -150,7 +150,6 @@ def check(trigger: Cron, expected: list[int], start: int, end: int) -> None:
         backwards.append(at)
         at = trigger.previous_us(at)
     assert backwards[::-1] == due
-    assert trigger.last_us(first, last) == (due[-1] if due else None)
     for number in range(0, len(due), len(due) // 40 + 1):
         instant = due[number]
         assert trigger.next_us(instant - 1) == instant
