@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import subprocess
 import sys
 import threading
@@ -83,6 +84,10 @@ def test_a_signal_handler_may_wait_for_who_resolves_the_future_it_interrupted(pl
     assert told in ([future], [])
 
 
+def tell(told: list[int], number: int, _: Future[int]) -> None:
+    told.append(number)
+
+
 def test_every_callback_is_called_once_whoever_comes_first() -> None:
     for _ in range(300):
         future: Future[int] = Future()
@@ -92,7 +97,7 @@ def test_every_callback_is_called_once_whoever_comes_first() -> None:
         def add(future: Future[int] = future, told: list[int] = told, start: Any = start) -> None:
             start.wait(5.0)
             for number in range(50):
-                future.add_done_callback(lambda _, number=number: told.append(number))
+                future.add_done_callback(functools.partial(tell, told, number))
 
         def resolve(future: Future[int] = future, start: Any = start) -> None:
             start.wait(5.0)

@@ -48,6 +48,9 @@ def handle(*_: Any) -> None:
 
 if how == "handler":
     signal.signal(signal.SIGTERM, handle)
+else:
+    # What a shell starts in the background ignores the interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 scheduler = kalends.Scheduler(sys.argv[1]).start()
 scheduler.schedule_event("pulse", kalends.every(seconds=0.02))
