@@ -273,6 +273,10 @@ class MakeReport(Message, frozen=True):
     """Length of a time bucket, or None for no buckets."""
 
 
+class JobsBegun(Message, frozen=True):
+    """Jobs have begun that are not marked as running; there is a look at those that last."""
+
+
 class OutcomesReady(Message, frozen=True):
     """Attempts have ended: their outcomes wait in the outbox to be recorded."""
 

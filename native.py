@@ -15,7 +15,7 @@ import gevent
 import gevent.monkey
 from gevent._hub_local import get_hub_if_exists
 
-__all__ = ["Lock", "NativeThread", "allocate_lock", "get_ident"]
+__all__ = ["Lock", "NativeThread", "Thread", "allocate_lock", "get_ident"]
 
 
 class Lock(Protocol):
@@ -26,6 +26,16 @@ class Lock(Protocol):
     def locked(self) -> bool: ...
     def __enter__(self) -> bool: ...
     def __exit__(self, *exc: object) -> None: ...
+
+
+class Thread(Protocol):
+    """Something that runs once, beside its maker."""
+
+    def start(self) -> None:
+        """Begin. Call once."""
+
+    def join(self, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds; True when it has ended."""
 
 
 allocate_lock: Callable[[], Lock] = gevent.monkey.get_original("_thread", "allocate_lock")

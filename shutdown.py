@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from kalends.children import describe
-from kalends.clock import SystemClock
+from kalends.clock import Clock, SystemClock
 from kalends.errors import AskTimeout, KalendsError, NotInitialized
 from kalends.futures import Future
 from kalends.logs import get_log
@@ -52,14 +52,14 @@ class ShutdownReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Deadline:
-    """Real seconds left, whatever the scheduler's own clock does; the earliest that was asked for.
+    """Seconds left, real ones unless ``clock`` says otherwise; the earliest that was asked for.
 
     ``lower`` may be called at any time, from any thread and from a signal handler. Before the first
     there is no end.
     """
 
-    def __init__(self) -> None:
-        self._clock = SystemClock()
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = SystemClock() if clock is None else clock
         self._wanted: list[float] = []
         """Only ever appended to: a comparison and a store could be interrupted between."""
 

@@ -14,24 +14,21 @@ from typing import Any, TypeVar
 from kalends.actors.event_manager import EventManagerActor
 from kalends.actors.execution_tracker import ExecutionTrackerActor
 from kalends.actors.housekeeper import Chores, HousekeeperActor
-from kalends.actors.hub import Hub
 from kalends.actors.loop import LoopActor
 from kalends.actors.runtime import Actor, Cell, Exit, ExitKind
 from kalends.children import Context, Report, describe
 from kalends.clock import Clock
 from kalends.errors import AskTimeout, KalendsError, NotInitialized, SchedulerFailed
 from kalends.futures import Future
-from kalends.ids import IdSource
 from kalends.jobs.codec import storable
 from kalends.jobs.context import current
-from kalends.jobs.executors.thread import ThreadExecutor
 from kalends.jobs.outbox import Outbox
 from kalends.jobs.registry import Registry
 from kalends.jobs.runner import Runner
 from kalends.logs import get_log
-from kalends.messages import Claim, ClaimUnrunnable, Message, OutcomesReady
+from kalends.machinery import Machinery
+from kalends.messages import Claim, ClaimUnrunnable, JobsBegun, Message, OutcomesReady
 from kalends.model import JournalKind
-from kalends.native import NativeThread
 from kalends.settings import Settings
 from kalends.shutdown import CLOSE_TIMEOUT, Deadline, ShutdownReport, shut_down
 from kalends.storage.claims import ClaimStore
@@ -72,33 +69,35 @@ class System:
         settings: Settings,
         clock: Clock,
         on_failure: Callable[[SchedulerFailed], None] | None,
+        machinery: Machinery | None = None,
     ) -> None:
+        self.machinery = Machinery() if machinery is None else machinery
         self.storage = storage
         self.settings = settings
         self.clock = clock
-        self.ids = IdSource(clock)
+        self.ids = self.machinery.ids(clock)
         self.node = self.ids()
         self.failure: SchedulerFailed | None = None
         self._housekeeping_trouble: str | None = None
         self._housekeeping_over: str | None = None
         self.over: Future[None] = Future()
         self._on_failure = on_failure
-        self.hub = Hub(
-            "kalends-hub", clock, stall_after=settings.stall_after, ask_timeout=settings.ask_timeout
-        )
+        self.hub = self.machinery.hub(clock, settings)
         self.left = not settings.enabled
         """Set at the end: whether the database knows that this node has gone."""
         self._ended: dict[str, Future[None]] = {}
-        self.chores = Chores()
+        self.chores = Chores(self.machinery.thread)
         self.outbox = Outbox(lambda: self._tell(self.tracker, OutcomesReady()))
         self.runner = Runner(
             clock,
             registry,
-            {"thread": ThreadExecutor(settings.workers)},
+            self.machinery.executors(settings),
             self.outbox,
             self._unrunnable,
             result_limit=settings.max_result,
             failure_limit=settings.max_error,
+            make_waker=self.machinery.waker,
+            on_begun=lambda: self._tell(self.tracker, JobsBegun()),
         )
 
     # -- birth ---------------------------------------------------------------------------------
@@ -148,7 +147,8 @@ class System:
 
     def _make_cells(self) -> None:
         dialect, settings = self.storage.dialect, self.settings
-        nodes = NodeStore(self.ids, self.node, round(settings.lease * 1_000_000))
+        lease = round(settings.lease * 1_000_000)
+        nodes = NodeStore(self.ids, self.node, lease, self.machinery.process())
         executions = ExecutionStore(dialect, self.node)
         self.tracker = self._cell(
             "execution_tracker",
@@ -231,6 +231,7 @@ class System:
             window=window,
             backoff=backoff,
             on_report=self._reported,
+            rng=self.machinery.rng(),
         )
         self.housekeeping = Supervisor(
             "housekeeping",
@@ -240,6 +241,7 @@ class System:
             window=window,
             backoff=backoff,
             on_report=self._reported,
+            rng=self.machinery.rng(),
         )
         if not settings.enabled:
             self.loop.close(NotInitialized("this scheduler runs nothing: settings.enabled is off"))
@@ -310,7 +312,8 @@ class System:
         _log.critical("scheduler_failed", error=str(error))
         self.over.resolve(None, error)
         if self._on_failure is not None:
-            NativeThread(lambda: self._call_host(error), "kalends-on-failure").start()
+            thread = self.machinery.thread(lambda: self._call_host(error), "kalends-on-failure")
+            thread.start()
 
     def _call_host(self, error: SchedulerFailed) -> None:
         assert self._on_failure is not None

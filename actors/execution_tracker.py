@@ -22,6 +22,7 @@ from kalends.messages import (
     CountExecutions,
     GetExecution,
     Heartbeat,
+    JobsBegun,
     ListExecutions,
     ListGaps,
     MakeReport,
@@ -45,8 +46,8 @@ __all__ = ["ExecutionTrackerActor"]
 _log = get_log()
 _GROUP = 5000
 """Outcomes recorded in one unit of work, at most."""
-_MARK_EVERY = 0.2
-"""Seconds between looks for executions that have begun: shorter ones are recorded by their end
+_MARK_AFTER = 0.2
+"""Seconds from the begin of a job to its mark as running: shorter ones are recorded by their end
 alone.
 """
 _RETRY_FIRST, _RETRY_LIMIT = 0.05, 5.0
@@ -80,6 +81,7 @@ class ExecutionTrackerActor(Actor):
         self._enabled = enabled
         self._recording = False
         self._mark_all = True
+        self._marking = False
         self._retry_in = _RETRY_FIRST
 
     def on_start(self) -> None:
@@ -94,7 +96,7 @@ class ExecutionTrackerActor(Actor):
                 self.after(self._lease / 3, Heartbeat())
             else:
                 self.heartbeat(Heartbeat())
-            self.after(_MARK_EVERY, MarkRunning())
+            self.jobs_begun(JobsBegun())
             self.tell_self(OutcomesReady())
 
     # -- outcomes ------------------------------------------------------------------------------
@@ -139,21 +141,30 @@ class ExecutionTrackerActor(Actor):
         self.after(self._retry_in, OutcomesReady())
         self._retry_in = min(self._retry_in * 2, _RETRY_LIMIT)
 
+    @handles(JobsBegun)
+    def jobs_begun(self, message: JobsBegun) -> None:
+        """Look in a moment which of them still run; whatever begins until then is told once."""
+        if not self._marking:
+            self._marking = True
+            self.after(_MARK_AFTER, MarkRunning())
+
     @handles(MarkRunning)
     def mark_running(self, message: MarkRunning) -> None:
         """Write down what has begun since the last look and still runs."""
-        found = self._runner.running() if self._mark_all else self._runner.newly_begun()
+        self._marking = False
+        fresh = self._runner.newly_begun()
+        found = self._runner.running() if self._mark_all else fresh
+        self._mark_all = False
         if found:
-            self._mark_all = False
             begun = [(item.execution_id, item.attempt, item.started_us) for item in found]
             self._storage.write(lambda db: self._store.mark_running(db, begun)).add_done_callback(
                 self._marked
             )
-        self.after(_MARK_EVERY, message)
 
     def _marked(self, done: Future[int]) -> None:
         if isinstance(done.error, KalendsError):
             self._mark_all = True  # look at everything that runs, next time
+            self.tell_self(JobsBegun())
         elif done.error is not None:
             self.fail(done.error)
 

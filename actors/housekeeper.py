@@ -23,7 +23,7 @@ from kalends.ids import IdSource
 from kalends.logs import get_log
 from kalends.messages import ClaimDue, KeepHouse, Message, RoundEnded, RunCleanup
 from kalends.model import JournalKind
-from kalends.native import NativeThread, allocate_lock
+from kalends.native import Thread, allocate_lock
 from kalends.settings import Settings
 from kalends.storage.engine import Storage
 from kalends.storage.journal import write_entry
@@ -55,9 +55,10 @@ class Chores:
     Safe to use from any thread.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, make_thread: Callable[[Callable[[], None], str], Thread]) -> None:
+        self._make_thread = make_thread
         self._lock = allocate_lock()
-        self._threads: set[NativeThread] = set()
+        self._threads: set[Thread] = set()
         self.stopping = False
         """Set once: work looks here between its parts, and ends early."""
 
@@ -73,7 +74,7 @@ class Chores:
             with self._lock:
                 self._threads.discard(thread)
 
-        thread = NativeThread(body, "kalends-housekeeping")
+        thread = self._make_thread(body, "kalends-housekeeping")
         with self._lock:
             if self.stopping:
                 return failed(NotInitialized("the scheduler is shutting down"))

@@ -146,6 +146,10 @@ class Hub:
 
     # -- work ----------------------------------------------------------------------------------
 
+    def future(self, timeout: float) -> Future[Any]:
+        """The answer to somebody who asks an actor here, and waits for it up to ``timeout`` s."""
+        return Future(timeout)
+
     def call(self, function: Callable[..., Any], *args: Any) -> None:
         """Run ``function(*args)`` soon as a callback of the hub, from any thread. It must not wait.
 

@@ -161,7 +161,7 @@ class Ref(pykka.ActorRef[A]):
 
         With ``block=False`` every failure, ``MailboxFull`` included, is in the future.
         """
-        future: Future[Any] = Future(self._cell.ask_timeout)
+        future = self._cell.hub.future(self._cell.ask_timeout)
         try:
             self._check_process()
             self._mailbox.put(Envelope(message, future))

@@ -12,11 +12,13 @@ Promises:
   returned it, it will not begin.
 - What ``disarm`` has returned counts as held here until it is submitted again or, once the ledger
   says what became of it, forgotten with ``forget``.
+- ``on_begun`` is called when a job has begun, and not again until ``newly_begun`` is asked which.
 - What cannot be run (a job that nobody registered, arguments that cannot be read) is not an
   outcome: the claim goes to ``on_unrunnable(claim, error)``.
 
-Every method may be called from any thread and none but ``stop`` blocks. ``on_unrunnable`` and the
-outbox's ``on_ready`` are called on whatever thread it happens on; they must not block or raise.
+Every method may be called from any thread and none but ``stop`` blocks. ``on_unrunnable``,
+``on_begun`` and the outbox's ``on_ready`` are called on whatever thread it happens on; they must
+not block or raise.
 """
 
 from __future__ import annotations
@@ -25,8 +27,6 @@ import heapq
 import itertools
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-
-import msgspec
 
 from kalends.clock import Clock, SystemClock
 from kalends.errors import (
@@ -37,10 +37,10 @@ from kalends.errors import (
     did_you_mean,
 )
 from kalends.futures import current_pid
-from kalends.jobs.executors.base import Executor, Task
+from kalends.jobs.executors.base import Begun, Executor, Task
 from kalends.jobs.outbox import Outbox
 from kalends.jobs.registry import Registry
-from kalends.jobs.ticker import Ticker
+from kalends.jobs.ticker import Ticker, Waker
 from kalends.logs import get_log
 from kalends.messages import Claim, Outcome
 from kalends.native import allocate_lock
@@ -53,14 +53,6 @@ _LOOK_EVERY = 0.05
 """Seconds until a wait for running jobs looks again how much time is left."""
 # The states of a task, changed under the runner's lock only.
 _ARMED, _QUEUED, _BEGUN, _GONE = range(4)
-
-
-class Begun(msgspec.Struct, frozen=True):
-    """An attempt that has begun and not ended."""
-
-    execution_id: str
-    attempt: int
-    started_us: int
 
 
 class Runner:
@@ -77,6 +69,8 @@ class Runner:
         result_limit: int = 65_536,
         failure_limit: int = 16_384,
         default_executor: str = "thread",
+        make_waker: Callable[[Clock, Callable[[], int | None]], Waker] = Ticker,
+        on_begun: Callable[[], None] = lambda: None,
     ) -> None:
         self.clock = clock
         self.registry = registry
@@ -95,7 +89,10 @@ class Runner:
         self._numbers = itertools.count()
         self._lines: dict[str, deque[Task] | None] = {}
         """Events with a serial task queued or begun, and those that wait behind it."""
-        self._ticker = Ticker(clock, self._start_due)
+        self._ticker = make_waker(clock, self._start_due)
+        self._on_begun = on_begun
+        self._fresh = False
+        """Whether something has begun since ``newly_begun`` was last called."""
         self._started = False
         self._stopped = False
         self.halted = False
@@ -270,7 +267,10 @@ class Runner:
             task.state = _BEGUN
             task.started_us = self.clock.now_us()
             self._begun[task.key] = task
-            return True
+            first, self._fresh = not self._fresh, True
+        if first:
+            self._on_begun()
+        return True
 
     def end(self, task: Task, outcome: Outcome) -> None:
         """A job has ended. After ``stop`` has abandoned it, nobody listens."""
@@ -362,15 +362,16 @@ class Runner:
     def running(self) -> list[Begun]:
         """The attempts that have begun and not ended."""
         with self._lock:
-            return [_begun(task) for task in self._begun.values()]
+            return [task.begun() for task in self._begun.values()]
 
     def newly_begun(self) -> list[Begun]:
         """The attempts that have begun since this was last called and have not ended meanwhile."""
         with self._lock:
+            self._fresh = False
             fresh = [task for task in self._begun.values() if not task.reported]
             for task in fresh:
                 task.reported = True
-            return [_begun(task) for task in fresh]
+            return [task.begun() for task in fresh]
 
     def cancel_all(self) -> int:
         """Tell all running jobs, through their contexts, to stop; how many there are."""
@@ -385,7 +386,3 @@ def _countdown(seconds: float) -> Callable[[], float]:
     real = SystemClock()
     deadline = real.monotonic() + seconds
     return lambda: deadline - real.monotonic()
-
-
-def _begun(task: Task) -> Begun:
-    return Begun(task.claim.id, task.claim.attempt, task.started_us)

@@ -9,12 +9,13 @@ that is moved by hand it waits to be told instead.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from kalends.clock import US, Clock
 from kalends.logs import get_log
 from kalends.native import NativeThread, allocate_lock
 
-__all__ = ["Ticker"]
+__all__ = ["Ticker", "Waker"]
 
 _log = get_log()
 
@@ -23,6 +24,19 @@ _EARLY_US = 120
 """A timed wait on a lock ends 80 to 150 us late (Linux timer slack and wake-up): sleep shorter,
 then watch the clock.
 """
+
+
+class Waker(Protocol):
+    """What a runner has called when its next claim is due: a ``Ticker``, or a test's own."""
+
+    def start(self) -> None:
+        """Begin to call."""
+
+    def stop(self) -> None:
+        """Call no more."""
+
+    def expect(self, instant: int | None) -> None:
+        """Call by ``instant`` at the latest; None: now."""
 
 
 class Ticker:

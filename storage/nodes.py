@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import peewee
@@ -26,9 +26,46 @@ from kalends.storage.journal import write_entry
 from kalends.storage.models import AttemptRow, EventRow, ExecutionRow, NodeRow
 from kalends.storage.rows import load_policies
 
-__all__ = ["NodeStore", "Rescue", "place_of_this_process"]
+__all__ = ["NodeStore", "Process", "Rescue", "ThisProcess", "place_of_this_process"]
 
 _log = get_log()
+
+
+class Process(Protocol):
+    """Who a node is to the others of its place."""
+
+    @property
+    def place(self) -> str:
+        """Where process ids mean the same as here."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def is_gone(self, pid: int) -> bool:
+        """True only where it is certain that no process of this place has this id."""
+
+
+class ThisProcess:
+    """The process of the operating system that this code runs in."""
+
+    def __init__(self) -> None:
+        self.place = place_of_this_process()
+
+    @property
+    def pid(self) -> int:
+        return os.getpid()
+
+    def is_gone(self, pid: int) -> bool:
+        """True only where the system says for certain that no process has this id."""
+        if sys.platform == "win32":
+            return False  # os.kill would end the process there; wait for the lease
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            return False
+        return False
 
 
 class Rescue(msgspec.Struct, frozen=True):
@@ -53,11 +90,14 @@ class Rescue(msgspec.Struct, frozen=True):
 class NodeStore:
     """The unit-of-work functions around this process's own lease, and those of others."""
 
-    def __init__(self, ids: IdSource, node: str, lease_us: int) -> None:
+    def __init__(
+        self, ids: IdSource, node: str, lease_us: int, process: Process | None = None
+    ) -> None:
+        """``process``: who this node is; None: the one it runs in."""
         self._ids = ids
         self._node = node
         self._lease_us = lease_us
-        self._place = place_of_this_process()
+        self._process = ThisProcess() if process is None else process
 
     def register(self, db: peewee.Database, *, now: int) -> None:
         """Enter this process, or its lease again after somebody declared it dead."""
@@ -66,8 +106,8 @@ class NodeStore:
             return
         NodeRow.insert(
             id=self._node,
-            place=self._place,
-            pid=os.getpid(),
+            place=self._process.place,
+            pid=self._process.pid,
             started_at=now,
             lease_until=now + self._lease_us,
         ).execute(db)
@@ -77,8 +117,8 @@ class NodeStore:
             now=now,
             ids=self._ids,
             node=self._node,
-            pid=os.getpid(),
-            place=self._place,
+            pid=self._process.pid,
+            place=self._process.place,
         )
 
     def renew(self, db: peewee.Database, *, now: int) -> bool:
@@ -153,7 +193,7 @@ class NodeStore:
         return [
             node
             for node, place, pid, lease_until in query.tuples().execute(db)
-            if lease_until < now or (place == self._place and _is_gone(pid))
+            if lease_until < now or (place == self._process.place and self._process.is_gone(pid))
         ]
 
     def _rescue_node(self, db: peewee.Database, node: str, now: int) -> tuple[int, int]:
@@ -224,16 +264,3 @@ def place_of_this_process() -> str:
         except OSError:
             continue  # not Linux: the host name has to do
     return "/".join(parts)
-
-
-def _is_gone(pid: int) -> bool:
-    """True only where the system says for certain that no process has this id."""
-    if sys.platform == "win32":
-        return False  # os.kill would end the process there; wait for the lease
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False

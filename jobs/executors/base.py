@@ -28,6 +28,8 @@ from contextvars import Context
 from types import CoroutineType
 from typing import Any, Protocol
 
+import msgspec
+
 from kalends.clock import Clock
 from kalends.errors import KalendsError
 from kalends.jobs.codec import decode_arguments, encode_result
@@ -37,7 +39,7 @@ from kalends.jobs.registry import Job, Registry
 from kalends.messages import Claim, Outcome
 from kalends.model import Failure, Fate
 
-__all__ = ["Executor", "Task", "TaskOwner"]
+__all__ = ["Begun", "Executor", "Task", "TaskOwner"]
 
 
 class Executor(Protocol):
@@ -89,6 +91,14 @@ class TaskOwner(Protocol):
         """The task has not begun and cannot: its job or its arguments are not to be had."""
 
 
+class Begun(msgspec.Struct, frozen=True):
+    """An attempt that has begun and not ended."""
+
+    execution_id: str
+    attempt: int
+    started_us: int
+
+
 class Task:
     """One attempt to run: the claim, its job (None: the worker imports it), and who to tell."""
 
@@ -106,6 +116,10 @@ class Task:
         """The owner's; executors do not look at it."""
         self.reported = False
         """The owner's."""
+
+    def begun(self) -> Begun:
+        """What there is to tell of it while it runs."""
+        return Begun(self.claim.id, self.claim.attempt, self.started_us)
 
     # -- for executors that run jobs in this process -------------------------------------------
 

@@ -8,17 +8,18 @@ import pytest
 
 from kalends import NotInitialized
 from kalends.actors.housekeeper import Chores
+from kalends.native import NativeThread
 
 
 def test_work_is_done_on_a_thread_of_its_own_and_answered() -> None:
-    chores = Chores()
+    chores = Chores(NativeThread)
     names = [chores.run(lambda: threading.current_thread().name).get(timeout=5) for _ in range(2)]
     assert names == ["kalends-housekeeping"] * 2
     assert chores.join(5)
 
 
 def test_what_work_raises_is_in_the_future() -> None:
-    chores = Chores()
+    chores = Chores(NativeThread)
 
     def fail() -> None:
         raise SystemExit(3)
@@ -29,7 +30,7 @@ def test_what_work_raises_is_in_the_future() -> None:
 
 
 def test_joining_waits_for_what_runs_and_refuses_what_comes() -> None:
-    chores = Chores()
+    chores = Chores(NativeThread)
     begun, go_on = threading.Event(), threading.Event()
 
     def work() -> bool:
