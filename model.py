@@ -161,6 +161,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     status: EventStatus
     note: str | None
     """Why it has this status, where somebody said so; else the note of its definition."""
+    paused_until: pendulum.DateTime | None = None
+    """When its pause ends by itself, where it does."""
     next_due: pendulum.DateTime | None
     """The first instant without a fate, or None where nothing will be due."""
     accounted_from: pendulum.DateTime
@@ -205,7 +207,8 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     started_at: pendulum.DateTime | None
     ended_at: pendulum.DateTime | None
     lateness: float | None
-    """Seconds from the due instant to the start of the first attempt known to have begun."""
+    """Seconds from the due instant (or ``moved_to``) to the start of the first attempt known to
+    have begun."""
     duration: float | None
     """Seconds the last attempt ran."""
     result: Any
@@ -214,6 +217,19 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     error: Failure | None
     manual: bool
     """True where somebody asked for it, outside of the rule."""
+    ready_at: pendulum.DateTime | None = None
+    """While it waits for an attempt: from when on that may begin."""
+    moved_to: pendulum.DateTime | None = None
+    """When it was to begin instead of at its due instant, where somebody moved it."""
+    priority: int = 0
+    limit_name: str | None = None
+    """The named limit that it counts towards."""
+    backfill: str | None = None
+    """The id of the backfill it belongs to, where somebody asked for past instants."""
+    cancel_requested: bool = False
+    """True where its job was told to stop."""
+    still_running: bool = False
+    """True while its job runs on although its fate is written: a thread cannot be stopped."""
     version: int
     """The version of the event it was claimed under."""
 

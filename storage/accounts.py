@@ -139,7 +139,11 @@ def _give_back_event(
                 due_again = claim.due
         else:
             ExecutionRow.update(
-                node=None, fate=Fate.PENDING.value, attempt=claim.attempt - 1, started_at=None
+                node=None,
+                fate=Fate.PENDING.value,
+                attempt=claim.attempt - 1,
+                started_at=None,
+                ready_at=fn.COALESCE(ExecutionRow.ready_at, ExecutionRow.due),
             ).where(mine).execute(db)
     parked = PARKED.get(status or EventStatus(current))
     if parked is not None:

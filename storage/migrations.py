@@ -16,10 +16,39 @@ from kalends.storage.models import TABLES, MetaRow
 
 __all__ = ["MIGRATIONS", "SCHEMA", "TABLES", "create", "migrate", "recorded_version"]
 
-MIGRATIONS: dict[int, Callable[[Database], None]] = {}
-"""``MIGRATIONS[n]`` turns version n - 1 into version n."""
+SCHEMA = 2
 
-SCHEMA = 1
+_POLICIES = """
+ALTER TABLE events ADD COLUMN paused_until INTEGER;
+ALTER TABLE events ADD COLUMN streak_since INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE events ADD COLUMN limit_name TEXT;
+CREATE INDEX events_pause_ends ON events (paused_until) WHERE (paused_until IS NOT NULL);
+ALTER TABLE executions ADD COLUMN ready_at INTEGER;
+ALTER TABLE executions ADD COLUMN moved_to INTEGER;
+ALTER TABLE executions ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE executions ADD COLUMN limit_name TEXT;
+ALTER TABLE executions ADD COLUMN batch TEXT;
+ALTER TABLE executions ADD COLUMN cancel INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE executions ADD COLUMN still_running INTEGER NOT NULL DEFAULT 0;
+UPDATE executions SET ready_at = due WHERE ended_at IS NULL;
+DROP INDEX executions_unowned;
+CREATE INDEX executions_unowned ON executions (ready_at)
+    WHERE ((node IS NULL) AND (ended_at IS NULL));
+CREATE INDEX executions_limited ON executions (limit_name)
+    WHERE (((limit_name IS NOT NULL) AND (node IS NOT NULL)) AND (ended_at IS NULL));
+CREATE INDEX executions_still_running ON executions (node) WHERE (still_running = 1);
+CREATE INDEX executions_batch ON executions (batch, due) WHERE (batch IS NOT NULL)
+"""
+
+
+def _policies(db: Database) -> None:
+    """Version 2: what retries, limits, moved instants, backfills and pauses that end need."""
+    for statement in _POLICIES.split(";"):
+        db.execute_sql(statement)
+
+
+MIGRATIONS: dict[int, Callable[[Database], None]] = {2: _policies}
+"""``MIGRATIONS[n]`` turns version n - 1 into version n."""
 
 
 def create(db: Database) -> None:

@@ -14,6 +14,7 @@ from peewee import (
     Expression,
     IntegerField,
     Model,
+    Node,
     TextField,
 )
 
@@ -32,6 +33,10 @@ __all__ = [
 ]
 
 
+_ZERO: list[Node] = [SQL("DEFAULT 0")]
+"""The default of columns that came with a later schema, as an older database gets them, too."""
+
+
 class MetaRow(Model):
     """Facts about the database itself, the schema version among them."""
 
@@ -46,7 +51,8 @@ class MetaRow(Model):
 
 class EventRow(Model):
     """One event. ``next_due`` is the first instant without a fate; ``rule_since`` when its trigger
-    was set.
+    was set; ``streak_since`` from when on its failures in a row are counted. ``limit_name`` is a
+    copy of the policy, for the index.
     """
 
     id = TextField(primary_key=True)
@@ -59,9 +65,12 @@ class EventRow(Model):
     status = TextField()
     note = TextField(null=True)
     status_note = TextField(null=True)
+    paused_until = BigIntegerField(null=True)
     next_due = BigIntegerField(null=True)
     accounted_from = BigIntegerField()
     rule_since = BigIntegerField()
+    streak_since = BigIntegerField(constraints=_ZERO)
+    limit_name = TextField(null=True)
     version = IntegerField()
     created_at = BigIntegerField()
     updated_at = BigIntegerField()
@@ -79,6 +88,13 @@ EventRow.add_index(
     )
 )
 EventRow.add_index(EventRow.index(EventRow.job, name="events_job"))
+EventRow.add_index(
+    EventRow.index(
+        EventRow.paused_until,
+        where=EventRow.paused_until.is_null(False),
+        name="events_pause_ends",
+    )
+)
 
 
 class DefinitionRow(Model):
@@ -115,6 +131,10 @@ class TagRow(Model):
 class ExecutionRow(Model):
     """One due instant with its fate. It also holds its latest attempt; earlier ones are
     ``AttemptRow``.
+
+    While it waits for an attempt, ``ready_at`` is when that may begin; ``attempt`` is 0 where none
+    has begun. ``cancel`` says that whoever runs it is to be told to stop, ``still_running`` that
+    its job had not ended when its fate was written. ``batch`` names the backfill it belongs to.
     """
 
     id = TextField(primary_key=True)
@@ -132,12 +152,21 @@ class ExecutionRow(Model):
     result_note = TextField(null=True)
     error = TextField(null=True)
     manual = IntegerField(default=0)
+    ready_at = BigIntegerField(null=True)
+    moved_to = BigIntegerField(null=True)
+    priority = IntegerField(constraints=_ZERO)
+    limit_name = TextField(null=True)
+    batch = TextField(null=True)
+    cancel = IntegerField(constraints=_ZERO)
+    still_running = IntegerField(constraints=_ZERO)
 
     class Meta:
         table_name = "executions"
         without_rowid = True
         strict_tables = True
 
+
+_STILL_RUNNING = Expression(ExecutionRow.still_running, "=", SQL("1"))
 
 ExecutionRow.add_index(
     ExecutionRow.index(ExecutionRow.event_id, ExecutionRow.due, unique=True, name="executions_due")
@@ -150,9 +179,29 @@ ExecutionRow.add_index(
 )
 ExecutionRow.add_index(
     ExecutionRow.index(
-        ExecutionRow.due,
+        ExecutionRow.ready_at,
         where=ExecutionRow.node.is_null() & ExecutionRow.ended_at.is_null(),
         name="executions_unowned",
+    )
+)
+ExecutionRow.add_index(
+    ExecutionRow.index(
+        ExecutionRow.limit_name,
+        where=ExecutionRow.limit_name.is_null(False)
+        & ExecutionRow.node.is_null(False)
+        & ExecutionRow.ended_at.is_null(),
+        name="executions_limited",
+    )
+)
+ExecutionRow.add_index(
+    ExecutionRow.index(ExecutionRow.node, where=_STILL_RUNNING, name="executions_still_running")
+)
+ExecutionRow.add_index(
+    ExecutionRow.index(
+        ExecutionRow.batch,
+        ExecutionRow.due,
+        where=ExecutionRow.batch.is_null(False),
+        name="executions_batch",
     )
 )
 UNWELL_ROWS = Expression(

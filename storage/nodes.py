@@ -238,9 +238,12 @@ class NodeStore:
             ended_at=now,
             outcome=Fate.LOST.value,
         ).execute(db)
-        ExecutionRow.update(node=None, fate=Fate.PENDING.value, started_at=None).where(
-            this
-        ).execute(db)
+        ExecutionRow.update(
+            node=None,
+            fate=Fate.PENDING.value,
+            started_at=None,
+            ready_at=peewee.fn.COALESCE(ExecutionRow.ready_at, ExecutionRow.due),
+        ).where(this).execute(db)
         return True
 
 

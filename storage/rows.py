@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 import msgspec
 
 from kalends import triggers
-from kalends.clock import US, from_us
+from kalends.clock import US, from_us, to_us
 from kalends.errors import StorageRefused, ValidationFailed
 from kalends.model import (
     Attempt,
@@ -177,7 +177,8 @@ def event_of(row: Sequence[Any]) -> Event:
     """
     (
         event_id, name, job, arguments, trigger, policies, tags, status, note, status_note,
-        next_due, accounted_from, _rule_since, version, created_at, updated_at,
+        paused_until, next_due, accounted_from, _rule_since, _streak_since, _limit_name, version,
+        created_at, updated_at,
     ) = row  # fmt: skip
     given = _json_or(arguments, _Arguments(), _Arguments)
     return Event(
@@ -191,6 +192,7 @@ def event_of(row: Sequence[Any]) -> Event:
         tags=tuple(_json_or(tags, [], list[str])),
         status=EventStatus(status),
         note=note if status_note is None else status_note,
+        paused_until=None if paused_until is None else from_us(paused_until),
         next_due=None if next_due is None else from_us(next_due),
         accounted_from=from_us(accounted_from),
         version=version,
@@ -230,7 +232,8 @@ def execution_of(row: Sequence[Any], earlier: Sequence[Attempt]) -> Execution:
     """The execution of a row of ``EXECUTION_COLUMNS`` and its earlier attempts, in order."""
     (
         execution_id, event_id, due, version, fate, reason, attempt, node, claimed_at,
-        started_at, ended_at, result, result_note, error, manual,
+        started_at, ended_at, result, result_note, error, manual, ready_at, moved_to, priority,
+        limit_name, batch, cancel, still_running,
     ) = row  # fmt: skip
     attempts = list(earlier)
     failure = _failure_of(error)
@@ -250,6 +253,7 @@ def execution_of(row: Sequence[Any], earlier: Sequence[Attempt]) -> Execution:
     if stored is _UNREADABLE:
         stored, result_note = None, "the stored result cannot be read"
     begun = next((item.started_at for item in attempts if item.started_at is not None), None)
+    waits = ended_at is None and node is None
     return Execution(
         id=execution_id,
         event_id=event_id,
@@ -261,12 +265,19 @@ def execution_of(row: Sequence[Any], earlier: Sequence[Attempt]) -> Execution:
         claimed_at=from_us(claimed_at),
         started_at=None if started_at is None else from_us(started_at),
         ended_at=None if ended_at is None else from_us(ended_at),
-        lateness=None if begun is None else (begun - from_us(due)).total_seconds(),
+        lateness=None if begun is None else (to_us(begun) - (moved_to or due)) / US,
         duration=None if started_at is None or ended_at is None else (ended_at - started_at) / US,
         result=stored,
         result_note=result_note,
         error=failure,
         manual=bool(manual),
+        ready_at=from_us(ready_at) if waits and ready_at is not None else None,
+        moved_to=None if moved_to is None else from_us(moved_to),
+        priority=priority,
+        limit_name=limit_name,
+        backfill=batch,
+        cancel_requested=bool(cancel),
+        still_running=bool(still_running),
         version=version,
     )
 

@@ -15,6 +15,7 @@ from kalends.messages import Changes, Claim
 from kalends.model import Fate
 from kalends.storage.models import EventRow, ExecutionRow
 from kalends.storage.nodes import NodeStore
+from kalends.storage.quarantine import quarantine
 from kalends.storage.retention import prune
 from kalends.triggers import Trigger, cron, every, once
 
@@ -124,8 +125,11 @@ class Life:
 
     def quarantine(self) -> None:
         if self.events and self.rng.random() < 0.3:
-            store, event_id = self.node().claims, self.rng.choice(self.events)
-            self.ledger.run(store.quarantine, event_id, now=self.ledger.now, error="poison")
+            name, event_id = self.node().name, self.rng.choice(self.events)
+            ledger = self.ledger
+            ledger.run(
+                quarantine, event_id, now=ledger.now, error="poison", ids=ledger.ids, node=name
+            )
         else:
             self.change(self.ledger.here.events.set_status, "release")
 

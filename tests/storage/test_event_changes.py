@@ -21,6 +21,7 @@ from kalends.model import EVENT_TRANSITIONS, Event, EventStatus, JournalKind
 from kalends.storage.event_queries import list_events
 from kalends.storage.journal import list_entries
 from kalends.storage.models import DefinitionRow, EventRow, ExecutionRow
+from kalends.storage.quarantine import quarantine
 from kalends.triggers import every, once
 
 if TYPE_CHECKING:
@@ -272,7 +273,7 @@ def test_a_manual_claim_given_back_at_a_change_stays_open_for_the_next_claim(
 
 def test_release_skips_what_was_due_in_quarantine(ledger: Ledger) -> None:
     event_id = ledger.add(every(seconds=10))
-    ledger.run(ledger.here.claims.quarantine, event_id, now=ledger.now, error="bad")
+    ledger.run(quarantine, event_id, now=ledger.now, error="bad", ids=ledger.ids, node="here")
     ledger.clock.advance(25.0)
     assert ledger.set_status(event_id, "release").status is EventStatus.ACTIVE
     assert ledger.gaps(event_id) == [(10, 20, 2, "skipped", "quarantined")]

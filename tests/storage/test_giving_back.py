@@ -9,6 +9,7 @@ import pytest
 from kalends.clock import US, from_us
 from kalends.model import EventStatus, Fate
 from kalends.storage.models import EventRow
+from kalends.storage.quarantine import quarantine
 from kalends.triggers import every, once
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def test_what_had_not_begun_is_skipped_where_its_event_is_parked(
     if first == "given back":
         give_back()
     if verb == "quarantine":
-        ledger.run(ledger.there.claims.quarantine, event_id, now=ledger.now, error="bad")
+        ledger.run(quarantine, event_id, now=ledger.now, error="bad", ids=ledger.ids, node="there")
     else:
         ledger.set_status(event_id, verb)
     if first == "parked":

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import peewee
+import pendulum
 import pytest
 
 import kalends
+from kalends import Registry, Scheduler
 from kalends.errors import StorageRefused
 from kalends.storage import migrations
 from kalends.storage.engine import Storage
 from kalends.storage.models import TABLES
 from kalends.storage.sqlite import SqliteDialect
+from kalends.testing import ManualClock
 
 CHILD = """
 import os, signal, sys
@@ -32,10 +37,15 @@ def step(db):
     print("half-way", flush=True)
     signal.pause()
 
-migrations.MIGRATIONS[2] = step
-migrations.SCHEMA = 2
+migrations.MIGRATIONS[migrations.SCHEMA + 1] = step
+migrations.SCHEMA += 1
 Storage(SqliteDialect(Path(sys.argv[1]), durability="full", busy_timeout=1.0)).open()
 """
+
+
+NOW = migrations.SCHEMA
+KEPT = Path(__file__).parents[1] / "data" / "databases"
+"""Databases as older versions wrote them."""
 
 
 def open_at(path: Path) -> Storage:
@@ -68,13 +78,16 @@ def test_an_older_database_is_brought_up_to_date(
 ) -> None:
     path = tmp_path / "x.db"
     open_at(path).close(5.0)
-    monkeypatch.setattr(migrations, "SCHEMA", 3)
+    one, two = NOW + 1, NOW + 2
+    monkeypatch.setattr(migrations, "SCHEMA", two)
     monkeypatch.setattr(
-        migrations, "MIGRATIONS", {2: add_colour, 3: lambda db: db.execute_sql("DROP TABLE tags")}
+        migrations,
+        "MIGRATIONS",
+        {one: add_colour, two: lambda db: db.execute_sql("DROP TABLE tags")},
     )
     open_at(path).close(5.0)
     assert "colour" in columns(path)
-    assert version(path) == ("3", 3)
+    assert version(path) == (str(two), two)
 
 
 def test_a_step_that_fails_leaves_the_old_version_whole(
@@ -88,11 +101,11 @@ def test_a_step_that_fails_leaves_the_old_version_whole(
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(migrations, "SCHEMA", 2)
-        patch.setattr(migrations, "MIGRATIONS", {2: fail})
+        patch.setattr(migrations, "SCHEMA", NOW + 1)
+        patch.setattr(migrations, "MIGRATIONS", {NOW + 1: fail})
         with pytest.raises(ZeroDivisionError):
             open_at(path)
-    assert version(path) == ("1", 1)
+    assert version(path) == (str(NOW), NOW)
     assert "colour" not in columns(path)
     open_at(path).close(5.0)
 
@@ -112,7 +125,7 @@ def test_a_process_killed_half_way_leaves_the_old_version_whole(tmp_path: Path) 
     child.wait(20)
     child.stdout.close()
     open_at(path).close(5.0)
-    assert version(path) == ("1", 1)
+    assert version(path) == (str(NOW), NOW)
     assert "colour" not in columns(path)
     with sqlite3.connect(path) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -134,8 +147,57 @@ def test_a_newer_version_is_refused_by_the_steps_themselves(tmp_path: Path) -> N
     refused = storage.write(lambda db: migrations.migrate(db, {}, 0))
     with pytest.raises(StorageRefused) as caught:
         refused.get(timeout=5.0)
-    assert caught.value.details == {"reason": "newer_schema", "found": 1, "known": 0}
+    assert caught.value.details == {"reason": "newer_schema", "found": NOW, "known": 0}
     storage.close(5.0)
+
+
+def schema(path: Path) -> dict[str, object]:
+    """What the database is made of: its tables' columns, in any order, and its indexes' text."""
+    with sqlite3.connect(path) as db:
+        objects = db.execute(
+            "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"
+        ).fetchall()
+        found: dict[str, object] = {}
+        for kind, name, sql in objects:
+            if kind == "table":
+                rows = db.execute(f"PRAGMA table_info({name})").fetchall()
+                found[name] = sorted(row[1:] for row in rows)
+            elif sql is not None:
+                found[name] = " ".join(sql.replace('"', "").split())
+    db.close()
+    return found
+
+
+@pytest.mark.parametrize("kept", sorted(KEPT.glob("*.db")), ids=lambda path: path.stem)
+def test_a_database_of_each_older_version_becomes_what_a_new_one_is(
+    kept: Path, tmp_path: Path
+) -> None:
+    old, new = tmp_path / "old.db", tmp_path / "new.db"
+    shutil.copyfile(kept, old)
+    open_at(old).close(5.0)
+    open_at(new).close(5.0)
+    assert schema(old) == schema(new)
+    assert version(old) == (str(NOW), NOW)
+
+
+def test_what_was_open_in_version_1_is_taken_and_what_is_recorded_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    shutil.copyfile(KEPT / "schema-1.db", path)
+    ran = threading.Event()
+    registry = Registry()
+    registry.register(lambda **_: None, "work")
+    registry.register(lambda: None, "boom")
+    registry.register(ran.set, "hold")
+    clock = ManualClock(pendulum.datetime(2027, 1, 1, 2))
+    with Scheduler(path, registry=registry, clock=clock, environ={}) as scheduler:
+        assert ran.wait(20)  # an execution that its process had left open
+        events = scheduler.list_events().items
+        assert len(events) == 5
+        assert all(event.paused_until is None for event in events)
+        steady = next(event for event in events if event.name == "steady")
+        recorded = scheduler.list_executions(event_id=steady.id, fate="failed").items
+        assert len(recorded) >= 6
+        assert not any(execution.cancel_requested for execution in recorded)
 
 
 def test_every_model_is_bound_to_no_database(tmp_path: Path) -> None:

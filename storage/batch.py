@@ -1,0 +1,120 @@
+"""What a claim transaction writes: claims as messages, and their rows, one statement for all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import peewee
+
+from kalends.ids import IdSource
+from kalends.messages import Claim
+from kalends.model import EventStatus, Fate
+from kalends.policies import ClaimPlan, Overlap, Policies
+from kalends.storage.models import EventRow, ExecutionRow
+from kalends.storage.rows import load_trigger
+from kalends.storage.sqlite import SqliteDialect
+
+__all__ = ["EVENT_PART", "Batch", "BatchWriter", "claim_of"]
+
+EVENT_PART = (
+    EventRow.id, EventRow.name, EventRow.job, EventRow.arguments, EventRow.trigger,
+    EventRow.policies,
+)  # fmt: skip
+"""What a claim takes from its event; a claim's columns are these, the due instant and the
+version."""
+
+_INSERT = ExecutionRow.insert(
+    id="", event_id="", due=0, version=0, fate="", attempt=1, node="", claimed_at=0, manual=0,
+    ready_at=0, priority=0, limit_name=None,
+).on_conflict_ignore()  # fmt: skip
+_ADVANCE = EventRow.update(next_due=0).where(
+    EventRow.id == "", EventRow.version == 0, EventRow.next_due == 0
+)
+_COMPLETE = EventRow.update(status="", updated_at=0).where(EventRow.id == "")
+
+
+class Batch:
+    """The rows of one claim transaction, collected to be written in one statement each."""
+
+    def __init__(self, node: str, ids: IdSource, now: int) -> None:
+        self._node = node
+        self._ids = ids
+        self._now = now
+        self.claims: list[Claim] = []
+        self.rows: list[tuple[Any, ...]] = []
+        self.advances: list[tuple[Any, ...]] = []
+        self.ended: list[tuple[Any, ...]] = []
+
+    def add(self, columns: Sequence[Any], plan: ClaimPlan, policies: Policies) -> None:
+        """What was decided on one event: run these instants, and advance it."""
+        event_id, due, version = columns[0], columns[6], columns[7]
+        for instant in plan.run:
+            self.claim(columns, instant, policies, manual=False)
+        self.advances.append((plan.next_due, event_id, version, due))
+        if plan.next_due is None:
+            self.ended.append((EventStatus.COMPLETED.value, self._now, event_id))
+
+    def claim(self, columns: Sequence[Any], due: int, policies: Policies, *, manual: bool) -> Claim:
+        """Claim one instant for this node."""
+        claim = claim_of(columns, self._ids(), 1, due, policies, manual=manual)
+        self.claims.append(claim)
+        self.rows.append(
+            (
+                claim.id, claim.event_id, due, claim.version, Fate.PENDING.value, 1, self._node,
+                self._now, int(manual), due, 0, None,
+            )
+        )  # fmt: skip
+        return claim
+
+
+class BatchWriter:
+    """The statements of a batch, compiled once."""
+
+    def __init__(self, dialect: SqliteDialect) -> None:
+        self._dialect = dialect
+        self._insert = dialect.compile(_INSERT)
+        self._advance = dialect.compile(_ADVANCE)
+        self._complete = dialect.compile(_COMPLETE)
+
+    def insert(self, db: peewee.Database, rows: Sequence[tuple[Any, ...]]) -> int:
+        """Insert executions; how many had no row yet. The others are left as they are."""
+        return self._dialect.execute_many(db, self._insert, rows)
+
+    def advance(self, db: peewee.Database, batch: Batch) -> None:
+        """Set each event's next due instant, and complete those that have none."""
+        if batch.advances:
+            self._dialect.execute_many(db, self._advance, batch.advances)
+        if batch.ended:
+            self._dialect.execute_many(db, self._complete, batch.ended)
+
+
+def claim_of(
+    columns: Sequence[Any],
+    execution_id: str,
+    attempt: int,
+    due: int,
+    policies: Policies,
+    *,
+    manual: bool,
+    ready_at: int | None = None,
+) -> Claim:
+    """The claim of an execution; ``columns`` are ``EVENT_PART``, any value, and the version.
+
+    It begins at its due instant and the delay of the rule's jitter, but not before ``ready_at``.
+    """
+    event_id, name, job, arguments, trigger, _, _, version = columns
+    delay = 0 if manual else load_trigger(trigger).delay_us(due, event_id)
+    return Claim(
+        id=execution_id,
+        event_id=event_id,
+        event_name=name,
+        job=job,
+        arguments=arguments,
+        due=due,
+        attempt=attempt,
+        version=version,
+        serial=policies.overlap is Overlap.SKIP,
+        manual=manual,
+        delay_us=delay if ready_at is None else max(delay, ready_at - due),
+    )

@@ -1,0 +1,76 @@
+"""Executions that belong to nobody: left by a node that died or stopped, or waiting for another
+attempt.
+
+They wait with ``ready_at``, the instant from which on somebody may take them.
+"""
+
+from __future__ import annotations
+
+import peewee
+from peewee import fn
+
+from kalends.errors import ValidationFailed
+from kalends.ids import IdSource
+from kalends.messages import Claim
+from kalends.model import EventStatus, Fate
+from kalends.storage.batch import EVENT_PART, claim_of
+from kalends.storage.models import EventRow, ExecutionRow
+from kalends.storage.paging import first_row
+from kalends.storage.quarantine import quarantine
+from kalends.storage.rows import load_policies
+
+__all__ = ["claim_unowned", "first_ready"]
+
+
+def claim_unowned(
+    db: peewee.Database, *, now: int, horizon: int, limit: int, ids: IdSource, node: str
+) -> list[Claim]:
+    """Take, for ``node``, what may begin by ``horizon``, oldest first."""
+    query = (
+        ExecutionRow.select(
+            *EVENT_PART, ExecutionRow.due, ExecutionRow.version, ExecutionRow.id,
+            ExecutionRow.attempt, ExecutionRow.manual, ExecutionRow.ready_at,
+        )
+        .join(EventRow, on=(EventRow.id == ExecutionRow.event_id))
+        .where(
+            ExecutionRow.ended_at.is_null(),
+            ExecutionRow.node.is_null(),
+            ExecutionRow.ready_at <= horizon,
+            EventRow.status.in_((EventStatus.ACTIVE.value, EventStatus.COMPLETED.value)),
+        )
+        .order_by(ExecutionRow.ready_at)
+        .limit(limit)
+    )  # fmt: skip
+    claims = []
+    for *columns, execution_id, attempt, manual, ready_at in list(query.tuples().execute(db)):
+        try:
+            claim = claim_of(
+                columns,
+                execution_id,
+                attempt + 1,
+                columns[6],
+                load_policies(columns[5]),
+                manual=bool(manual),
+                ready_at=ready_at,
+            )
+        except ValidationFailed as error:
+            quarantine(db, columns[0], now=now, error=str(error), ids=ids, node=node)
+            continue
+        ExecutionRow.update(
+            node=node,
+            attempt=attempt + 1,
+            claimed_at=now,
+            fate=Fate.PENDING.value,
+            started_at=None,
+        ).where(ExecutionRow.id == execution_id).execute(db)
+        claims.append(claim)
+    return claims
+
+
+def first_ready(db: peewee.Database, after: int) -> int | None:
+    """The earliest instant after ``after`` at which one of them may begin."""
+    query = ExecutionRow.select(fn.MIN(ExecutionRow.ready_at)).where(
+        ExecutionRow.node.is_null(), ExecutionRow.ended_at.is_null(), ExecutionRow.ready_at > after
+    )
+    row = first_row(db, query)
+    return None if row is None else row[0]
