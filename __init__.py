@@ -14,6 +14,7 @@ from kalends.model import (
     Attempt, Event, EventStatus, Execution, Failure, Fate, Gap, JournalEntry, JournalKind, Page,
     Reason,
 )  # fmt: skip
+from kalends.outlook import HeatMap, NextRun, Overdue, OverdueCause
 from kalends.policies import CatchUp, Delivery, Overlap, Policies
 from kalends.report import Report
 from kalends.result import Result
@@ -29,11 +30,12 @@ job = default_registry.job
 __all__ = [
     "ActorCrashed", "AskTimeout", "Attempt", "CatchUp", "CleanupRule", "ConflictError",
     "Delivery", "Event", "EventNotFound", "EventStatus", "Execution", "ExecutionContext",
-    "ExecutionNotFound", "Failure", "Fate", "ForkedError", "Future", "Gap", "HousekeepingReport",
-    "JobNotFound", "JournalEntry", "JournalKind", "KalendsError", "MailboxFull", "NotInitialized",
-    "Overlap", "Page", "PayloadTooLarge", "Policies", "Reason", "Registry", "Report", "Result",
-    "Scheduler", "SchedulerFailed", "SchedulerStatus", "Settings", "ShutdownReport",
-    "StorageRefused", "StorageUnavailable", "TransitionError", "Trigger", "ValidationFailed",
-    "VersionConflict", "calendar", "cron", "current", "dates", "every", "holidays", "job", "once",
-    "rrule", "weekdays",
+    "ExecutionNotFound", "Failure", "Fate", "ForkedError", "Future", "Gap", "HeatMap",
+    "HousekeepingReport", "JobNotFound", "JournalEntry", "JournalKind", "KalendsError",
+    "MailboxFull", "NextRun", "NotInitialized", "Overdue", "OverdueCause", "Overlap", "Page",
+    "PayloadTooLarge", "Policies", "Reason", "Registry", "Report", "Result", "Scheduler",
+    "SchedulerFailed", "SchedulerStatus", "Settings", "ShutdownReport", "StorageRefused",
+    "StorageUnavailable", "TransitionError", "Trigger", "ValidationFailed", "VersionConflict",
+    "calendar", "cron", "current", "dates", "every", "holidays", "job", "once", "rrule",
+    "weekdays",
 ]  # fmt: skip

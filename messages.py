@@ -236,6 +236,21 @@ class PreviewEvent(Message, frozen=True):
     count: int
 
 
+class ListNextRuns(Message, frozen=True):
+    """Answer: tuple of the ``NextRun`` before ``due_until``, over all events of the query."""
+
+    query: EventQuery
+
+
+class MakeHeatMap(Message, frozen=True):
+    """Answer: ``HeatMap`` of the next ``days``, by the hours of ``tz``."""
+
+    query: EventQuery
+    days: int
+    tz: str
+    busiest: int
+
+
 # -- to the execution tracker ------------------------------------------------------------------
 
 
@@ -275,6 +290,13 @@ class MakeReport(Message, frozen=True):
 
 class JobsBegun(Message, frozen=True):
     """Jobs have begun that are not marked as running; there is a look at those that last."""
+
+
+class ListOverdue(Message, frozen=True):
+    """Answer: tuple of ``Overdue``, by more than ``grace_us``."""
+
+    grace_us: int
+    limit: int
 
 
 class OutcomesReady(Message, frozen=True):

@@ -24,6 +24,7 @@ from kalends.futures import current_pid
 from kalends.jobs.registry import Registry, default_registry
 from kalends.lifecycle import Lifecycle
 from kalends.model import Event, Execution, Gap, JournalEntry, Page
+from kalends.outlook import HeatMap, NextRun, Overdue
 from kalends.refusals import checking, refusing
 from kalends.report import Report
 from kalends.settings import Settings
@@ -291,6 +292,22 @@ class Scheduler:
         return self.events.preview(event_id, count).get()
 
     @refusing
+    def next_runs(self, **query: Any) -> tuple[NextRun, ...]:
+        """The next instants of all active events, in order: up to ``limit`` (50), before ``until``,
+        by ``tag``, ``job``, ``name``. Costs as much as it answers with, however many events there
+        are."""
+        return self.events.next_runs(**query).get()
+
+    @refusing
+    def heat_map(self, days: int = 7, **options: Any) -> HeatMap:
+        """Runs by the hour over the next 1 to 92 days, and the instants that most events share.
+
+        ``options``: ``tz`` (of the hours; ``UTC``), ``busiest`` (how many instants; 10), ``tag``,
+        ``job``, ``name``. Reads each active event twice and counts each rule once for all events
+        that have it: by arithmetic for each hour, or instant by instant where it has few."""
+        return self.events.heat_map(days, **options).get(timeout=3600.0)
+
+    @refusing
     def list_journal(self, **query: Any) -> Page[JournalEntry]:
         """A page of the journal, newest first, by ``event_id``, ``kind``, ``since``, ``until``."""
         return self.events.journal(**query).get()
@@ -323,6 +340,13 @@ class Scheduler:
     def list_gaps(self, **query: Any) -> Page[Gap]:
         """A page of gaps, newest first, by ``event_id``, ``since``, ``until``."""
         return self.executions.gaps(**query).get()
+
+    @refusing
+    def overdue(self, grace: float = 60.0, *, limit: int = 50) -> tuple[Overdue, ...]:
+        """What should have had a fate for more than ``grace`` seconds, since when, and why.
+
+        Instants that nobody has claimed; executions that nobody holds, or that did not begin."""
+        return self.executions.overdue(grace, limit=limit).get()
 
     @refusing
     def report(self, **query: Any) -> Report:

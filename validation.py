@@ -12,12 +12,15 @@ from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 
+import msgspec
+
 from kalends.clock import to_us
 from kalends.errors import ValidationFailed, did_you_mean
 from kalends.ids import check_id
 from kalends.jobs.codec import storable, type_name
 from kalends.messages import EventQuery, ExecutionQuery, GapQuery, JournalQuery
 from kalends.model import EventStatus, Fate, JournalKind
+from kalends.triggers.zone import zone
 
 __all__ = [
     "MAX_NAME",
@@ -25,6 +28,7 @@ __all__ = [
     "MAX_PAGE",
     "MAX_TAGS",
     "choice",
+    "due_query",
     "event_query",
     "execution_query",
     "flag",
@@ -38,6 +42,7 @@ __all__ = [
     "shown",
     "tags",
     "text",
+    "time_zone",
 ]
 
 E = TypeVar("E", bound=StrEnum)
@@ -141,6 +146,11 @@ def instant(value: object, path: str) -> int | None:
     return None if value is None else to_us(value, path)
 
 
+def time_zone(value: object, path: str) -> str:
+    """The name of a time zone that there is."""
+    return zone(text(value, path, MAX_NAME)).name
+
+
 def known_keywords(values: Mapping[str, Any], known: Collection[str], path: str) -> None:
     """Refuse keywords that do not exist, suggesting the nearest that does."""
     for key in values:
@@ -225,6 +235,16 @@ def event_query(**values: Any) -> EventQuery:
         limit=_limit(values.get("limit", 50)),
         cursor=_cursor(values.get("cursor")),
     )
+
+
+def due_query(**values: Any) -> EventQuery:
+    """Check the conditions by which the active events ahead are chosen: those of ``list_events``
+    that are about one event, ``limit``, and ``until``.
+    """
+    known_keywords(values, ("limit", "until", "tag", "job", "name"), "query")
+    until = instant(values.pop("until", None), "until")
+    chosen = event_query(status=EventStatus.ACTIVE, **values)
+    return msgspec.structs.replace(chosen, due_until=until)
 
 
 def execution_query(**values: Any) -> ExecutionQuery:

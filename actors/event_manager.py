@@ -32,6 +32,8 @@ from kalends.messages import (
     GetEvent,
     ListEvents,
     ListJournal,
+    ListNextRuns,
+    MakeHeatMap,
     Message,
     OnConflict,
     PauseEvent,
@@ -45,7 +47,9 @@ from kalends.storage.engine import Storage
 from kalends.storage.event_queries import count_events, list_events
 from kalends.storage.event_rows import ids_by_name
 from kalends.storage.events import EventStore
+from kalends.storage.heat import HeatRange
 from kalends.storage.journal import list_entries
+from kalends.storage.outlooks import Forecast, next_runs
 
 __all__ = ["EventManagerActor"]
 
@@ -164,6 +168,18 @@ class EventManagerActor(Actor):
             return tuple(instants)
 
         return self._storage.read(look)
+
+    @handles(ListNextRuns)
+    def next_runs(self, message: ListNextRuns) -> Future[Any]:
+        """The next instants of all events."""
+        now = self._clock.now_us()
+        return self._storage.read(lambda db: next_runs(db, message.query, now=now))
+
+    @handles(MakeHeatMap)
+    def heat_map(self, message: MakeHeatMap) -> Future[Any]:
+        """Runs by the hour, and the busiest instants."""
+        within = HeatRange.ahead(self._clock.now_us(), message.days, message.tz)
+        return self._storage.walk(Forecast(message.query, within, busiest=message.busiest).step)
 
     # -- change --------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from kalends.messages import (
     JobsBegun,
     ListExecutions,
     ListGaps,
+    ListOverdue,
     MakeReport,
     MarkRunning,
     Message,
@@ -39,6 +40,7 @@ from kalends.storage.engine import Storage
 from kalends.storage.executions import ExecutionStore
 from kalends.storage.gaps import list_gaps
 from kalends.storage.nodes import NodeStore, Rescue
+from kalends.storage.overdue import find_overdue
 from kalends.storage.reports import make_report
 
 __all__ = ["ExecutionTrackerActor"]
@@ -255,6 +257,14 @@ class ExecutionTrackerActor(Actor):
     def gaps(self, message: ListGaps) -> Future[Any]:
         """A page of gaps."""
         return self._storage.read(lambda db: list_gaps(db, message.query))
+
+    @handles(ListOverdue)
+    def overdue(self, message: ListOverdue) -> Future[Any]:
+        """What should have had a fate by now."""
+        now = self._clock.now_us()
+        return self._storage.read(
+            lambda db: find_overdue(db, now=now, grace=message.grace_us, limit=message.limit)
+        )
 
     @handles(MakeReport)
     def report(self, message: MakeReport) -> Future[Any]:

@@ -30,6 +30,9 @@ from kalends.messages import (
     ListExecutions,
     ListGaps,
     ListJournal,
+    ListNextRuns,
+    ListOverdue,
+    MakeHeatMap,
     MakeReport,
     Message,
     OnConflict,
@@ -42,11 +45,14 @@ from kalends.messages import (
     UpdateEvent,
 )
 from kalends.model import Event, Execution, Gap, JournalEntry, Page
+from kalends.outlook import HeatMap, NextRun, Overdue
 from kalends.refusals import refusal_of
 from kalends.report import Report
 from kalends.triggers import Trigger
 from kalends.validation import (
+    MAX_PAGE,
     choice,
+    due_query,
     event_query,
     execution_query,
     flag,
@@ -54,10 +60,12 @@ from kalends.validation import (
     identifier,
     instant,
     journal_query,
+    known_keywords,
     note,
     number,
     optional_text,
     text,
+    time_zone,
 )
 
 __all__ = ["EventsProxy", "ExecutionsProxy", "HousekeeperProxy", "LoopProxy"]
@@ -217,6 +225,26 @@ class EventsProxy(_Proxy):
         wanted = int(number(count, "count", 1, 1000, whole=True))
         return self._ask(PreviewEvent(identifier(event_id, "event_id"), wanted))
 
+    @_in_future
+    def next_runs(self, **query: Any) -> Future[tuple[NextRun, ...]]:
+        """The next instants of all active events, by ``tag``, ``job``, ``name``, ``until``."""
+        return self._ask(ListNextRuns(due_query(**query)))
+
+    @_in_future
+    def heat_map(
+        self, days: int = 7, *, tz: str = "UTC", busiest: int = 10, **query: Any
+    ) -> Future[HeatMap]:
+        """Runs by the hour over the next 1 to 92 days, and up to 100 of the busiest instants."""
+        known_keywords(query, ("tag", "job", "name"), "query")
+        return self._ask(
+            MakeHeatMap(
+                due_query(**query),
+                int(number(days, "days", 1, 92, whole=True)),
+                time_zone(tz, "tz"),
+                int(number(busiest, "busiest", 0, 100, whole=True)),
+            )
+        )
+
 
 class ExecutionsProxy(_Proxy):
     """Messages to the ``ExecutionTrackerActor``."""
@@ -259,6 +287,16 @@ class ExecutionsProxy(_Proxy):
                 None
                 if bucket is None
                 else round(number(bucket, "bucket", 1.0, 1000 * 366 * 86_400.0) * US),
+            )
+        )
+
+    @_in_future
+    def overdue(self, grace: float = 60.0, *, limit: int = 50) -> Future[tuple[Overdue, ...]]:
+        """What should have had a fate for more than ``grace`` seconds, the longest first."""
+        return self._ask(
+            ListOverdue(
+                round(number(grace, "grace", 0.0, 1e9) * US),
+                int(number(limit, "limit", 1, MAX_PAGE, whole=True)),
             )
         )
 

@@ -28,6 +28,8 @@ __all__ = ["Health", "Storage"]
 T = TypeVar("T")
 Unit = Callable[[peewee.Database], T]
 _log = get_log()
+_LONG = 3600.0
+"""Seconds that a walk may take before whoever waits for it is told so."""
 _GROUP = 512
 """How many units share a transaction at most."""
 
@@ -337,11 +339,35 @@ class Storage:
 
     def read(self, query: Unit[T]) -> Future[T]:
         """Run ``query(db)`` on a reader; it sees every write whose future is resolved."""
-        readers = self._readers
-        if not readers:
-            return self._writer.submit(query)
-        self._next_reader = (self._next_reader + 1) % len(readers)
-        return readers[self._next_reader].submit(query)
+        return self._some_reader().submit(query)
+
+    def walk(self, step: Unit[T | None]) -> Future[T]:
+        """Run ``step(db)`` on one reader, again and again, until it answers other than None.
+
+        Each step sees the database as it is by then, and other queries get their turn in between:
+        a long look holds up neither them nor the tidying of what has been written.
+        """
+        reader = self._some_reader()
+        answer: Future[T] = Future(timeout=_LONG)
+
+        def look() -> None:
+            reader.submit(step).add_done_callback(looked)
+
+        def looked(done: Future[T | None]) -> None:
+            if done.error is None and done.value is None:
+                look()
+            else:
+                answer.resolve(done.value, done.error)
+
+        look()
+        return answer
+
+    def _some_reader(self) -> _Worker:
+        """The readers in turn; where there is none, the writer."""
+        if not self._readers:
+            return self._writer
+        self._next_reader = (self._next_reader + 1) % len(self._readers)
+        return self._readers[self._next_reader]
 
     def upkeep(self) -> Future[None]:
         """Give the database its upkeep, on the writer's connection between two transactions.

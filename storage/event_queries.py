@@ -15,7 +15,7 @@ from kalends.storage.models import EventRow, TagRow
 from kalends.storage.paging import first_row, page
 from kalends.storage.rows import EVENT_COLUMNS, event_of
 
-__all__ = ["SORT_KEYS", "count_events", "list_events"]
+__all__ = ["SORT_KEYS", "count_events", "filtered", "list_events"]
 
 SORT_KEYS: dict[str, Any] = {
     "created_at": EventRow.created_at,
@@ -33,7 +33,7 @@ def list_events(db: peewee.Database, query: EventQuery) -> Page[Event]:
             f"sort cannot be {query.sort!r}{did_you_mean(query.sort, SORT_KEYS)}", path="sort"
         )
     keys = [SORT_KEYS[query.sort], EventRow.id]
-    select = _filtered(EventRow.select(*EVENT_COLUMNS, *keys), query)
+    select = filtered(EventRow.select(*EVENT_COLUMNS, *keys), query)
     return page(
         db,
         select,
@@ -48,12 +48,13 @@ def list_events(db: peewee.Database, query: EventQuery) -> Page[Event]:
 
 def count_events(db: peewee.Database, query: EventQuery) -> int:
     """How many events meet all conditions."""
-    select = _filtered(EventRow.select(fn.COUNT(EventRow.id)), query)
+    select = filtered(EventRow.select(fn.COUNT(EventRow.id)), query)
     row = first_row(db, select)
     return 0 if row is None else int(row[0])
 
 
-def _filtered(select: Any, query: EventQuery) -> Any:
+def filtered(select: Any, query: EventQuery) -> Any:
+    """``select`` over events, narrowed to those that meet all conditions."""
     if query.status is None:
         select = select.where(EventRow.status != EventStatus.DELETED.value)
     else:

@@ -41,6 +41,9 @@ VERBS: dict[str, tuple[str, ...]] = {
     "count_executions": ("event_id", "fate", "manual", "descending", *QUERY),
     "list_gaps": ("event_id", *QUERY),
     "report": ("event_id", "since", "until", "bucket"),
+    "next_runs": ("limit", "until", "tag", "job", "name"),
+    "heat_map": ("days", "tz", "busiest", "tag", "job", "name"),
+    "overdue": ("grace", "limit"),
 }
 PROXIES: dict[tuple[str, str], tuple[str, ...]] = {
     ("events", "create"): VERBS["schedule_event"],
@@ -60,6 +63,9 @@ PROXIES: dict[tuple[str, str], tuple[str, ...]] = {
     ("executions", "count"): VERBS["count_executions"],
     ("executions", "gaps"): VERBS["list_gaps"],
     ("executions", "report"): VERBS["report"],
+    ("events", "next_runs"): VERBS["next_runs"],
+    ("events", "heat_map"): VERBS["heat_map"],
+    ("executions", "overdue"): VERBS["overdue"],
     ("loop", "trigger_now"): VERBS["trigger_now"],
     ("housekeeper", "keep_house"): (),
     ("housekeeper", "run_cleanup"): ("rule", "dry_run"),

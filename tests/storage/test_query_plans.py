@@ -11,11 +11,14 @@ import pytest
 
 from kalends.clock import US
 from kalends.messages import EventQuery, ExecutionQuery, GapQuery, JournalQuery
-from kalends.model import Fate
+from kalends.model import EventStatus, Fate
 from kalends.storage.accounts import accounted_to
 from kalends.storage.event_queries import list_events
 from kalends.storage.gaps import list_gaps
+from kalends.storage.heat import HeatRange
 from kalends.storage.journal import list_entries
+from kalends.storage.outlooks import Forecast, next_runs
+from kalends.storage.overdue import find_overdue
 from kalends.storage.reports import make_report
 from kalends.storage.retention import prune
 from kalends.triggers import every
@@ -138,6 +141,27 @@ def test_a_dead_nodes_work_is_found_among_what_is_open(
 ) -> None:
     found = plans(ledger.there.leases.leave, now=ledger.now, abandoned=0)
     check(found, "executions_open")
+
+
+def test_what_is_next_and_what_is_overdue_is_found_by_index(
+    ledger: Ledger, plans: Callable[..., list[str]]
+) -> None:
+    query = EventQuery(status=EventStatus.ACTIVE, due_until=ledger.now + 99 * US)
+    check(plans(next_runs, query, now=ledger.now), "events_due")
+    for name in ("soon", "later"):
+        ledger.add(every(seconds=5), name=name, overlap="allow_all")
+    ledger.clock.advance(10.0)
+    ledger.claim()
+    found = plans(find_overdue, now=ledger.now + 99 * US, grace=0, limit=10)
+    check(found, "events_due", "executions_open", walks=1)  # the few nodes
+
+
+def test_a_forecast_walks_the_events_in_order_of_their_ids(
+    ledger: Ledger, plans: Callable[..., list[str]]
+) -> None:
+    within = HeatRange.ahead(ledger.now, 1, "UTC")
+    work = Forecast(EventQuery(status=EventStatus.ACTIVE), within, busiest=1)
+    assert not any("TEMP B-TREE" in step for step in plans(work.step))
 
 
 def test_a_report_counts_and_walks_by_index(
