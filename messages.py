@@ -10,8 +10,9 @@ from enum import StrEnum
 
 import msgspec
 
-from kalends.model import EventStatus, Failure, Fate
+from kalends.model import Failure, Fate
 from kalends.policies import Policies
+from kalends.queries import EventQuery, ExecutionQuery, GapQuery, JournalQuery
 from kalends.triggers import Trigger
 
 
@@ -57,59 +58,6 @@ class OnConflict(StrEnum):
     ERROR = "error"
     KEEP = "keep"
     REPLACE = "replace"
-
-
-class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events: all conditions together. ``name`` may hold ``*`` and ``?``."""
-
-    status: EventStatus | None = None
-    """None: every status but deleted."""
-    tag: str | None = None
-    job: str | None = None
-    name: str | None = None
-    due_from: int | None = None
-    due_until: int | None = None
-    sort: str = "created_at"
-    descending: bool = False
-    limit: int = 50
-    cursor: str | None = None
-
-
-class ExecutionQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which executions, by all conditions together.
-
-    ``since <= due < until``; newest first unless told.
-    """
-
-    event_id: str | None = None
-    fate: Fate | None = None
-    since: int | None = None
-    until: int | None = None
-    manual: bool | None = None
-    descending: bool = True
-    limit: int = 50
-    cursor: str | None = None
-
-
-class GapQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which gaps: those of one event or of all that touch ``since <= instant < until``."""
-
-    event_id: str | None = None
-    since: int | None = None
-    until: int | None = None
-    limit: int = 50
-    cursor: str | None = None
-
-
-class JournalQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which journal entries, newest first."""
-
-    event_id: str | None = None
-    kind: str | None = None
-    since: int | None = None
-    until: int | None = None
-    limit: int = 50
-    cursor: str | None = None
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,8 +18,8 @@ from kalends.clock import to_us
 from kalends.errors import ValidationFailed, did_you_mean
 from kalends.ids import check_id
 from kalends.jobs.codec import storable, type_name
-from kalends.messages import EventQuery, ExecutionQuery, GapQuery, JournalQuery
 from kalends.model import EventStatus, Fate, JournalKind
+from kalends.queries import EventQuery, ExecutionQuery, GapQuery, JournalQuery
 from kalends.triggers.zone import zone
 
 __all__ = [

@@ -9,8 +9,8 @@ from peewee import Expression, fn
 
 from kalends.clock import MAX_US
 from kalends.errors import ValidationFailed, did_you_mean
-from kalends.messages import EventQuery
 from kalends.model import Event, EventStatus, Page
+from kalends.queries import EventQuery
 from kalends.storage.models import EventRow, TagRow
 from kalends.storage.paging import first_row, page
 from kalends.storage.rows import EVENT_COLUMNS, event_of

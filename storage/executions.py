@@ -13,8 +13,9 @@ import peewee
 from peewee import fn
 
 from kalends.errors import ExecutionNotFound
-from kalends.messages import ExecutionQuery, Outcome
+from kalends.messages import Outcome
 from kalends.model import OPEN_FATES, Attempt, Execution, Fate, Page
+from kalends.queries import ExecutionQuery
 from kalends.storage.models import UNWELL_ROWS, AttemptRow, ExecutionRow
 from kalends.storage.paging import first_row, page
 from kalends.storage.rows import (

@@ -5,9 +5,9 @@ from __future__ import annotations
 import peewee
 
 from kalends.ids import IdSource
-from kalends.messages import GapQuery
 from kalends.model import Fate, Gap, Page
 from kalends.policies import DueRule, Span
+from kalends.queries import GapQuery
 from kalends.storage.models import GapRow
 from kalends.storage.paging import page
 from kalends.storage.rows import GAP_COLUMNS, gap_of

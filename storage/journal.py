@@ -7,8 +7,8 @@ from typing import Any
 import peewee
 
 from kalends.ids import IdSource
-from kalends.messages import JournalQuery
 from kalends.model import JournalEntry, JournalKind, Page
+from kalends.queries import JournalQuery
 from kalends.storage.models import JournalRow
 from kalends.storage.paging import page
 from kalends.storage.rows import JOURNAL_COLUMNS, dump, journal_of

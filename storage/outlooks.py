@@ -15,8 +15,8 @@ import peewee
 
 from kalends.clock import MAX_US, US, from_us
 from kalends.errors import ValidationFailed
-from kalends.messages import EventQuery
 from kalends.outlook import HeatMap, NextRun
+from kalends.queries import EventQuery
 from kalends.storage.accounts import readable_rule
 from kalends.storage.event_queries import filtered
 from kalends.storage.heat import Heat, HeatRange

@@ -8,8 +8,8 @@ import pytest
 
 from kalends.clock import US, from_us
 from kalends.errors import ConflictError, EventNotFound, ValidationFailed
-from kalends.messages import JournalQuery
 from kalends.model import EventStatus, JournalKind
+from kalends.queries import JournalQuery
 from kalends.storage import claims as claims_module
 from kalends.storage.journal import list_entries
 from kalends.storage.models import EventRow, ExecutionRow

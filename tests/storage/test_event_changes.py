@@ -16,8 +16,9 @@ from kalends.errors import (
     ValidationFailed,
     VersionConflict,
 )
-from kalends.messages import Changes, Claim, EventQuery, JournalQuery
+from kalends.messages import Changes, Claim
 from kalends.model import EVENT_TRANSITIONS, Event, EventStatus, JournalKind
+from kalends.queries import EventQuery, JournalQuery
 from kalends.storage.event_queries import list_events
 from kalends.storage.journal import list_entries
 from kalends.storage.models import DefinitionRow, EventRow, ExecutionRow

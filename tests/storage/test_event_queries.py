@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from kalends.clock import US, from_us
 from kalends.errors import ValidationFailed
-from kalends.messages import EventQuery
 from kalends.model import Event, EventStatus
+from kalends.queries import EventQuery
 from kalends.storage.event_queries import SORT_KEYS, count_events, list_events
 from kalends.storage.models import EventRow
 from kalends.triggers import every, once

@@ -8,9 +8,10 @@ import pytest
 
 from kalends.clock import US, from_us, to_us
 from kalends.errors import ConflictError, EventNotFound, ValidationFailed
-from kalends.messages import Definition, EventQuery, JournalQuery
+from kalends.messages import Definition
 from kalends.model import EventStatus, JournalKind
 from kalends.policies import Policies
+from kalends.queries import EventQuery, JournalQuery
 from kalends.storage.event_queries import count_events, list_events
 from kalends.storage.journal import list_entries
 from kalends.storage.models import EventRow, TagRow

@@ -9,8 +9,9 @@ import pytest
 
 from kalends.clock import US, from_us
 from kalends.errors import ExecutionNotFound
-from kalends.messages import Claim, ExecutionQuery, GapQuery, JournalQuery, Outcome
+from kalends.messages import Claim, Outcome
 from kalends.model import Fate, JournalKind
+from kalends.queries import ExecutionQuery, GapQuery, JournalQuery
 from kalends.storage.gaps import list_gaps
 from kalends.storage.journal import list_entries, write_entry
 from kalends.storage.models import ExecutionRow

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kalends.clock import US, from_us
-from kalends.messages import JournalQuery
 from kalends.model import EventStatus, JournalKind
+from kalends.queries import JournalQuery
 from kalends.storage.journal import list_entries
 from kalends.storage.models import EventRow, ExecutionRow, NodeRow
 from kalends.storage.nodes import Rescue, place_of_this_process

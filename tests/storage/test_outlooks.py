@@ -13,9 +13,9 @@ import pytest
 
 from kalends.clock import US, from_us, to_us
 from kalends.errors import ValidationFailed
-from kalends.messages import EventQuery
 from kalends.model import EventStatus
 from kalends.outlook import HeatMap, NextRun
+from kalends.queries import EventQuery
 from kalends.storage import heat, outlooks
 from kalends.storage.accounts import readable_rule
 from kalends.storage.heat import HeatRange
@@ -314,6 +314,16 @@ def test_a_change_of_half_an_hour_makes_half_an_hour(
     hours = [hour.hour for hour in found.hours]
     start_of_day = hours.index(0)
     assert hours[start_of_day : start_of_day + 4] == expected
+
+
+def test_an_hour_that_the_clock_leaves_early_ends_there(ledger: Ledger) -> None:
+    """St. John's once put its clocks forward at one minute past midnight."""
+    ledger.clock.jump((to_us(pendulum.datetime(2010, 3, 14, 2, 30, tz="UTC")) - ledger.now) / US)
+    ledger.add(every(seconds=1))
+    first, short, later, *_ = forecast(ledger, tz="America/St_Johns").hours
+    assert (first.day, first.hour, first.runs) == ("2010-03-13", 23, 3599)
+    assert (short.day, short.hour, short.runs) == ("2010-03-14", 0, 60)
+    assert (later.day, later.hour, later.runs) == ("2010-03-14", 1, 59 * 60)
 
 
 def test_more_instants_than_are_tracked_do_not_hide_the_busiest(

@@ -10,8 +10,8 @@ import apsw
 import pytest
 
 from kalends.clock import US
-from kalends.messages import EventQuery, ExecutionQuery, GapQuery, JournalQuery
 from kalends.model import EventStatus, Fate
+from kalends.queries import EventQuery, ExecutionQuery, GapQuery, JournalQuery
 from kalends.storage.accounts import accounted_to
 from kalends.storage.event_queries import list_events
 from kalends.storage.gaps import list_gaps

@@ -8,8 +8,9 @@ import pytest
 
 from kalends.clock import US, from_us
 from kalends.errors import EventNotFound
-from kalends.messages import Changes, JournalQuery
+from kalends.messages import Changes
 from kalends.model import Fate
+from kalends.queries import JournalQuery
 from kalends.storage.journal import list_entries
 from kalends.storage.models import AttemptRow, DefinitionRow, EventRow, GapRow, JournalRow, MetaRow
 from kalends.storage.retention import Pruned, prune

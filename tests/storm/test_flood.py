@@ -12,7 +12,8 @@ import pytest
 
 from kalends import AskTimeout, KalendsError, MailboxFull, every, once
 from kalends.actors.event_manager import EventManagerActor
-from kalends.messages import CountEvents, EventQuery, GetEvent
+from kalends.messages import CountEvents, GetEvent
+from kalends.queries import EventQuery
 
 FAR = pendulum.datetime(2090, 1, 1, tz="UTC")
 MESSAGES = 100_000
