@@ -1,0 +1,183 @@
+"""The verbs of a scheduler: each is one message to one actor, and waits for its answer.
+
+``Scheduler`` is these and its own life. The proxies take the same calls and return futures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pendulum
+
+from kalends.actors.housekeeper import HousekeepingReport
+from kalends.actors.proxies import EventsProxy, ExecutionsProxy, HousekeeperProxy, LoopProxy
+from kalends.model import Event, Execution, Gap, JournalEntry, Page
+from kalends.outlook import HeatMap, NextRun, Overdue
+from kalends.refusals import refusing
+from kalends.report import Report
+from kalends.triggers import Trigger
+
+__all__ = ["Verbs"]
+
+
+class Verbs:
+    """What can be asked of a scheduler that runs. Every refusal is a ``KalendsError``."""
+
+    events: EventsProxy
+    """Typed proxy of the ``EventManagerActor``."""
+    executions: ExecutionsProxy
+    """Typed proxy of the ``ExecutionTrackerActor``."""
+    loop: LoopProxy
+    """Typed proxy of the ``LoopActor``."""
+    housekeeper: HousekeeperProxy
+    """Typed proxy of the ``HousekeeperActor``."""
+
+    # -- events --------------------------------------------------------------------------------
+
+    @refusing
+    def schedule_event(
+        self, job: Callable[..., Any] | str, trigger: Trigger, **fields: Any
+    ) -> Event:
+        """Store an event: run ``job`` (registered, by name or itself) whenever ``trigger`` says.
+
+        ``fields``: ``name`` (default: made from the job's), ``args``, ``kwargs`` (JSON values),
+        ``tags``, ``note``, ``author``, ``on_conflict`` (``error``, ``keep`` or ``replace`` a living
+        event of that name) and the policies: ``catch_up``, ``catch_up_window`` (s),
+        ``catch_up_limit``, ``overlap``, ``delivery``, ``max_attempts``. Returns once the event is
+        durable. Raises ``ValidationFailed``, ``JobNotFound``, ``PayloadTooLarge``,
+        ``ConflictError``."""
+        return self.events.create(job, trigger, **fields).get()
+
+    @refusing
+    def schedule_events(
+        self, events: Iterable[Mapping[str, Any]], **fields: Any
+    ) -> tuple[Event, ...]:
+        """Store many events in one transaction, all or none; each a mapping of ``schedule_event``'s
+        fields.
+
+        ``fields``: ``on_conflict`` and ``author``, for all of them.
+        """
+        return self.events.create_many(events, **fields).get()
+
+    @refusing
+    def get_event(self, event_id: str, *, deleted: bool = False) -> Event:
+        """One event. Raises ``EventNotFound``; a tombstone is found only with ``deleted=True``."""
+        return self.events.get(event_id, deleted=deleted).get()
+
+    @refusing
+    def update_event(self, event_id: str, **changes: Any) -> Event:
+        """Change fields of an event; ``version`` makes it fail with ``VersionConflict`` if somebody
+        was faster.
+        """
+        return self.events.update(event_id, **changes).get()
+
+    @refusing
+    def pause_event(self, event_id: str, **who: Any) -> Event:
+        """Stop looking at an event; ``note`` and ``author`` go to the journal."""
+        return self.events.pause(event_id, **who).get()
+
+    @refusing
+    def resume_event(self, event_id: str, **who: Any) -> Event:
+        """Look at a paused event again; what was due meanwhile is skipped as ``paused``."""
+        return self.events.resume(event_id, **who).get()
+
+    @refusing
+    def release_event(self, event_id: str, **who: Any) -> Event:
+        """Look at a quarantined event again, its cause being mended."""
+        return self.events.release(event_id, **who).get()
+
+    @refusing
+    def delete_event(self, event_id: str, **who: Any) -> None:
+        """Leave a tombstone: nothing fires any more, the history stays."""
+        self.events.delete(event_id, **who).get()
+
+    @refusing
+    def list_events(self, **query: Any) -> Page[Event]:
+        """A page of events by ``status``, ``tag``, ``job``, ``name`` (with ``*``, ``?``),
+        ``due_from``, ``due_until``.
+
+        ``sort`` is ``created_at``, ``updated_at``, ``name`` or ``next_due``, ``descending`` or not;
+        ``limit`` up to 1000."""
+        return self.events.list(**query).get()
+
+    @refusing
+    def count_events(self, **query: Any) -> int:
+        """How many events meet the conditions of ``list_events``."""
+        return self.events.count(**query).get()
+
+    @refusing
+    def preview(self, event_id: str, count: int = 5) -> tuple[pendulum.DateTime, ...]:
+        """The next instants of an event's rule."""
+        return self.events.preview(event_id, count).get()
+
+    @refusing
+    def next_runs(self, **query: Any) -> tuple[NextRun, ...]:
+        """The next instants of all active events, in order: up to ``limit`` (50), before ``until``,
+        by ``tag``, ``job``, ``name``. Costs as much as it answers with, however many events there
+        are."""
+        return self.events.next_runs(**query).get()
+
+    @refusing
+    def heat_map(self, days: int = 7, **options: Any) -> HeatMap:
+        """Runs by the hour over the next 1 to 92 days, and the instants that most events share.
+
+        ``options``: ``tz`` (of the hours; ``UTC``), ``busiest`` (how many instants; 10), ``tag``,
+        ``job``, ``name``. Reads each active event twice and counts each rule once for all events
+        that have it: by arithmetic for each hour, or instant by instant where it has few."""
+        return self.events.heat_map(days, **options).get(timeout=3600.0)
+
+    @refusing
+    def list_journal(self, **query: Any) -> Page[JournalEntry]:
+        """A page of the journal, newest first, by ``event_id``, ``kind``, ``since``, ``until``."""
+        return self.events.journal(**query).get()
+
+    # -- executions ----------------------------------------------------------------------------
+
+    @refusing
+    def trigger_now(self, event_id: str, *, author: str | None = None) -> Execution:
+        """Run an event once, now, outside of its rule; returns the claimed execution."""
+        return self.loop.trigger_now(event_id, author=author).get()
+
+    @refusing
+    def get_execution(self, execution_id: str) -> Execution:
+        """One execution with its attempts. Raises ``ExecutionNotFound``."""
+        return self.executions.get(execution_id).get()
+
+    @refusing
+    def list_executions(self, **query: Any) -> Page[Execution]:
+        """A page of executions by ``event_id``, ``fate``, ``since``, ``until`` (of the due
+        instant), ``manual``.
+        """
+        return self.executions.list(**query).get()
+
+    @refusing
+    def count_executions(self, **query: Any) -> int:
+        """How many executions meet the conditions of ``list_executions``."""
+        return self.executions.count(**query).get()
+
+    @refusing
+    def list_gaps(self, **query: Any) -> Page[Gap]:
+        """A page of gaps, newest first, by ``event_id``, ``since``, ``until``."""
+        return self.executions.gaps(**query).get()
+
+    @refusing
+    def overdue(self, grace: float = 60.0, *, limit: int = 50) -> tuple[Overdue, ...]:
+        """What should have had a fate for more than ``grace`` seconds, since when, and why.
+
+        Instants that nobody has claimed; executions that nobody holds, or that did not begin."""
+        return self.executions.overdue(grace, limit=limit).get()
+
+    @refusing
+    def report(self, **query: Any) -> Report:
+        """Counts per fate, success rate, durations, lateness, streaks; by ``event_id``, ``since``,
+        ``until``, ``bucket`` (s).
+        """
+        return self.executions.report(**query).get()
+
+    # -- housekeeping --------------------------------------------------------------------------
+
+    @refusing
+    def keep_house(self) -> HousekeepingReport:
+        """Do one round of housekeeping now: rescue, retention, upkeep, file rules."""
+        return self.housekeeper.keep_house().get(timeout=3600.0)
