@@ -76,6 +76,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     manual: bool = False
     delay_us: int = 0
     """Microseconds after ``due`` at which it is to begin: drawn once by ``Trigger.jitter``."""
+    priority: int = 0
+    """Higher goes first where slots are scarce."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,13 +87,39 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     event_id: str
     attempt: int
     fate: Fate
-    started_us: int
+    started_us: int | None
+    """None where it was called off before it began."""
     ended_us: int
     result: str | None = None
     """JSON, or None."""
     result_note: str | None = None
     """Why the result could not be stored."""
     error: Failure | None = None
+    late: bool = False
+    """True where the ledger told the end of this attempt before: it only says that nothing runs any
+    more.
+    """
+
+
+class WrittenOff(msgspec.Struct, frozen=True):
+    """An attempt that has ended in the ledger, while its job may still run."""
+
+    execution_id: str
+    event_id: str
+    attempt: int
+    ended_us: int
+
+    def late_outcome(self) -> Outcome:
+        """The word that it does not run."""
+        return Outcome(
+            execution_id=self.execution_id,
+            event_id=self.event_id,
+            attempt=self.attempt,
+            fate=Fate.CANCELLED,
+            started_us=None,
+            ended_us=self.ended_us,
+            late=True,
+        )
 
 
 # -- to the event manager ----------------------------------------------------------------------

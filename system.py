@@ -356,7 +356,7 @@ class System:
             here = current().execution_id
         except NotInitialized:
             return False
-        return any(begun.execution_id == here for begun in self.runner.running())
+        return self.runner.runs(here)
 
     def statuses(self) -> tuple[ChildStatus, ...]:
         """Each actor as it is now, in start order."""

@@ -47,7 +47,8 @@ class Outbox:
         """Append without calling out; True where the caller has to ``signal`` now."""
         with self._lock:
             self._outcomes.append(outcome)
-            self._attempts[outcome.execution_id] = outcome.attempt
+            if not outcome.late:  # else another attempt may have the execution by now
+                self._attempts[outcome.execution_id] = outcome.attempt
             rested, self._signalled = not self._signalled, True
             return rested
 
@@ -76,7 +77,7 @@ class Outbox:
             for _ in range(min(count, len(self._outcomes))):
                 outcome = self._outcomes.popleft()
                 self.dropped += 1
-                if self._attempts.get(outcome.execution_id) == outcome.attempt:
+                if not outcome.late and self._attempts.get(outcome.execution_id) == outcome.attempt:
                     del self._attempts[outcome.execution_id]
 
     def rest(self) -> bool:

@@ -8,8 +8,13 @@ Promises:
   twice: whoever starts anew may submit all it knows.
 - Claims marked ``serial`` of one event run one after the other, in the order they were due.
 - Every claim leaves in exactly one way: its outcome is in the outbox, ``on_unrunnable`` was called
-  with it, or it was returned by ``disarm``, ``disarm_all`` or ``stop``. Once one of these has
-  returned it, it will not begin.
+  with it, it was written off, or it was returned by ``disarm``, ``disarm_all`` or ``stop``. Once
+  one of these has returned it, it will not begin.
+- ``cancel`` calls off what has not begun: it ends as ``cancelled``. What runs is told, and ends as
+  ``cancelled`` if it raises after that.
+- ``write_off`` is for attempts whose end the ledger tells already. Their place in the line and
+  their slot are free at once. What had begun is told to stop; when it ends, or at once where it
+  had not begun, a *late* outcome goes to the outbox, which says that nothing runs any more.
 - What ``disarm`` has returned counts as held here until it is submitted again or, once the ledger
   says what became of it, forgotten with ``forget``.
 - ``on_begun`` is called when a job has begun, and not again until ``newly_begun`` is asked which.
@@ -25,34 +30,26 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+import msgspec
+
 from kalends.clock import Clock, SystemClock
-from kalends.errors import (
-    ForkedError,
-    KalendsError,
-    NotInitialized,
-    ValidationFailed,
-    did_you_mean,
-)
+from kalends.errors import ForkedError, KalendsError, NotInitialized
 from kalends.futures import current_pid
+from kalends.jobs.dispatcher import Dispatcher
 from kalends.jobs.executors.base import Begun, Executor, Task
+from kalends.jobs.lines import Lines, State
 from kalends.jobs.outbox import Outbox
 from kalends.jobs.registry import Registry
 from kalends.jobs.ticker import Ticker, Waker
 from kalends.logs import get_log
-from kalends.messages import Claim, Outcome
+from kalends.messages import Claim, Outcome, WrittenOff
 from kalends.native import allocate_lock
 
 __all__ = ["Begun", "Runner"]
 
 _log = get_log()
-
-_LOOK_EVERY = 0.05
-"""Seconds until a wait for running jobs looks again how much time is left."""
-# The states of a task, changed under the runner's lock only.
-_ARMED, _QUEUED, _BEGUN, _GONE = range(4)
 
 
 class Runner:
@@ -77,8 +74,7 @@ class Runner:
         self.outbox = outbox
         self.result_limit = result_limit
         self.failure_limit = failure_limit
-        self._executors = dict(executors)
-        self._default_executor = default_executor
+        self._dispatcher = Dispatcher(registry, executors, default_executor, self._dismiss)
         self._on_unrunnable = on_unrunnable
         self._pid = current_pid()
         self._lock = allocate_lock()
@@ -87,8 +83,9 @@ class Runner:
         self._disarmed: set[tuple[str, int]] = set()
         self._heap: list[tuple[int, int, Task]] = []
         self._numbers = itertools.count()
-        self._lines: dict[str, deque[Task] | None] = {}
-        """Events with a serial task queued or begun, and those that wait behind it."""
+        self._late: dict[tuple[str, int], Task] = {}
+        """What was written off and still runs."""
+        self._lines = Lines()
         self._ticker = make_waker(clock, self._start_due)
         self._on_begun = on_begun
         self._fresh = False
@@ -107,8 +104,7 @@ class Runner:
             if self._started or self._stopped:
                 return
             self._started = True
-        for executor in self._executors.values():
-            executor.start()
+        self._dispatcher.start()
         self._ticker.start()
 
     def stop(self, timeout: float | Callable[[], float]) -> list[Claim]:
@@ -126,13 +122,14 @@ class Runner:
             abandoned = self._take_back(list(self._live.values()))
         left = timeout if callable(timeout) else _countdown(timeout)
         self._ticker.stop()
-        for executor in self._executors.values():
-            while executor.stop(min(max(0.0, left()), _LOOK_EVERY)) and left() > 0.0:
-                continue
+        self._dispatcher.stop(left)
         with self._lock:
             for task in list(self._begun.values()):
                 self._remove(task)
                 abandoned.append(task.claim)
+            for task in self._late.values():
+                task.state = State.GONE
+            self._late.clear()
         return abandoned
 
     def halt(self) -> None:
@@ -181,90 +178,32 @@ class Runner:
         with self._lock:
             if self.halted:
                 return None
-            while heap and (heap[0][0] <= now or heap[0][2].state != _ARMED):
+            while heap and (heap[0][0] <= now or heap[0][2].state != State.ARMED):
                 task = heapq.heappop(heap)[2]
-                if task.state == _ARMED and self._join_line(task):
-                    task.state = _QUEUED
+                if task.state == State.ARMED and self._lines.join(task):
+                    task.state = State.QUEUED
                     ready.append(task)
             following = heap[0][0] if heap else None
         if ready:
-            self._hand_over(ready)
+            self._dispatcher.hand_over(ready)
         return following
 
-    def _hand_over(self, tasks: Iterable[Task]) -> None:
-        """Give queued tasks to their executors, in order."""
-        todo = deque(tasks)
-        while todo:
-            batches: dict[str, list[Task]] = {}
-            while todo:
-                task = todo.popleft()
-                try:
-                    batches.setdefault(self._kind(task), []).append(task)
-                except KalendsError as error:
-                    todo.extend(self._dismiss(task, error))
-            for kind, batch in batches.items():
-                try:
-                    self._executor(kind).submit(batch)
-                except KalendsError as error:
-                    for task in batch:
-                        todo.extend(self._dismiss(task, error))
-
-    def _kind(self, task: Task) -> str:
-        """Find the job of a task; the executor it wants. Imports nothing: the worker does."""
-        name = task.claim.job
-        task.job = self.registry.find(name)
-        if task.job is None and not self.registry.importable(name):
-            task.job = self.registry.get(name)
-        return self._default_executor if task.job is None else task.job.executor
-
-    def _executor(self, kind: str) -> Executor:
-        executor = self._executors.get(kind)
-        if executor is None:
-            hint = did_you_mean(kind, self._executors)
-            raise ValidationFailed(f"there is no executor {kind!r}{hint}", path="executor")
-        return executor
-
-    # -- serial events -------------------------------------------------------------------------
-
-    def _join_line(self, task: Task) -> bool:
-        """True where the task may go on, else it waits behind others. Under the lock."""
-        if not task.claim.serial:
-            return True
-        event_id = task.claim.event_id
-        if event_id not in self._lines:
-            self._lines[event_id] = None
-            return True
-        line = self._lines[event_id]
-        if line is None:
-            line = self._lines[event_id] = deque()
-        line.append(task)
-        return False
-
-    def _remove(self, task: Task) -> Task | None:
+    def _remove(self, task: Task, state: State = State.GONE) -> Task | None:
         """Forget a task; the one that may go on in its place, if any. Under the lock."""
-        headed = task.claim.serial and task.state in (_QUEUED, _BEGUN)
-        task.state = _GONE
+        following = self._lines.leave(task)
+        task.state = state
         self._live.pop(task.key, None)
         self._begun.pop(task.key, None)
-        if not headed:
-            return None
-        line = self._lines.get(task.claim.event_id)
-        while line:
-            following = line.popleft()
-            if following.state == _ARMED:
-                following.state = _QUEUED
-                return following
-        del self._lines[task.claim.event_id]
-        return None
+        return following
 
     # -- what executors report -----------------------------------------------------------------
 
     def begin(self, task: Task) -> bool:
         """An executor is about to call the job."""
         with self._lock:
-            if task.state != _QUEUED or self.halted:
+            if task.state != State.QUEUED or self.halted:
                 return False
-            task.state = _BEGUN
+            task.state = State.BEGUN
             task.started_us = self.clock.now_us()
             self._begun[task.key] = task
             first, self._fresh = not self._fresh, True
@@ -275,11 +214,15 @@ class Runner:
     def end(self, task: Task, outcome: Outcome) -> None:
         """A job has ended. After ``stop`` has abandoned it, nobody listens."""
         with self._lock:
-            if task.state != _BEGUN:
+            late = task.state == State.WRITTEN_OFF
+            if late:
+                outcome = msgspec.structs.replace(outcome, late=True)
+                del self._late[task.key]
+            elif task.state != State.BEGUN:
                 return
             rested = self.outbox.add(outcome)
             following = self._remove(task)
-        if outcome.error is not None:
+        if outcome.error is not None and not late:
             _log.warning(
                 "execution_failed",
                 event_id=outcome.event_id,
@@ -288,19 +231,16 @@ class Runner:
                 job=task.claim.job,
                 error=f"{outcome.error.type}: {outcome.error.message}",
             )
-        if rested:
-            self.outbox.signal()
-        if following is not None:
-            self._hand_over([following])
+        self._go_on(rested, [following])
 
     def refuse(self, task: Task, error: KalendsError) -> None:
         """A task cannot begin."""
-        self._hand_over(self._dismiss(task, error))
+        self._dispatcher.hand_over(self._dismiss(task, error))
 
     def _dismiss(self, task: Task, error: KalendsError) -> list[Task]:
         """Report a task that cannot begin; the one that moves up in its line, if any."""
         with self._lock:
-            if task.state != _QUEUED:
+            if task.state != State.QUEUED:
                 return []
             following = self._remove(task)
         try:
@@ -333,12 +273,71 @@ class Runner:
 
     def _take_back(self, tasks: Iterable[Task]) -> list[Claim]:
         """Under the lock. All claims of an event go together, so nobody moves up in its line."""
-        waiting = [task for task in tasks if task.state in (_ARMED, _QUEUED)]
-        for task in (task for task in waiting if task.state == _ARMED):
+        waiting = [task for task in tasks if task.state in (State.ARMED, State.QUEUED)]
+        for task in (task for task in waiting if task.state == State.ARMED):
             self._remove(task)
-        for task in (task for task in waiting if task.state == _QUEUED):
+        for task in (task for task in waiting if task.state == State.QUEUED):
             self._remove(task)
         return [task.claim for task in waiting]
+
+    # -- calling off ---------------------------------------------------------------------------
+
+    def cancel(self, execution_ids: Collection[str]) -> None:
+        """Call off executions: what runs is told, what has not begun ends here. Idempotent."""
+        wanted = frozenset(execution_ids)
+        with self._lock:
+            found = [task for task in self._live.values() if task.claim.id in wanted]
+            for task in found:
+                task.call_off()
+            unbegun = [task for task in found if task.state != State.BEGUN]
+            now = self.clock.now_us()
+            rested = [self.outbox.add(task.unbegun_outcome(now)) for task in unbegun]
+            following = [self._remove(task) for task in unbegun]
+        self._go_on(any(rested), following)
+
+    def write_off(self, ended: Iterable[WrittenOff]) -> None:
+        """Let go of attempts that have ended in the ledger. Idempotent.
+
+        One that is not here at all has ended unheard: that is reported as a late outcome, too.
+        """
+        released: list[Task] = []
+        following: list[Task | None] = []
+        rested = False
+        with self._lock:
+            for attempt in ended:
+                key = (attempt.execution_id, attempt.attempt)
+                task = self._live.get(key)
+                if task is not None and task.state == State.BEGUN:
+                    released.append(task)
+                    following.append(self._let_go(task, attempt.ended_us))
+                    continue
+                if task is not None:
+                    following.append(self._remove(task))
+                elif key in self._late or self.outbox.holds(*key):
+                    continue
+                rested |= self.outbox.add(attempt.late_outcome())
+        for task in released:
+            self._dispatcher.release(task)
+        self._go_on(rested, following)
+
+    def _let_go(self, task: Task, ended_us: int) -> Task | None:
+        """Write off a task that runs; the one that may go on in its place. Under the lock.
+
+        It may have begun after the instant at which the ledger says it ended: no duration is
+        negative.
+        Outside of it, the caller tells the executor to ``release`` the task.
+        """
+        task.call_off()
+        task.started_us = min(task.started_us, ended_us)
+        following = self._remove(task, State.WRITTEN_OFF)
+        self._late[task.key] = task
+        return following
+
+    def _go_on(self, rested: bool, following: Iterable[Task | None]) -> None:
+        """After a change: signal the outbox where it rested, and hand over who moved up."""
+        if rested:
+            self.outbox.signal()
+        self._dispatcher.hand_over([task for task in following if task is not None])
 
     # -- looking -------------------------------------------------------------------------------
 
@@ -363,6 +362,12 @@ class Runner:
         """The attempts that have begun and not ended."""
         with self._lock:
             return [task.begun() for task in self._begun.values()]
+
+    def runs(self, execution_id: str) -> bool:
+        """True while a job of this execution runs here, written off or not."""
+        with self._lock:
+            tasks = itertools.chain(self._begun.values(), self._late.values())
+            return any(task.claim.id == execution_id for task in tasks)
 
     def newly_begun(self) -> list[Begun]:
         """The attempts that have begun since this was last called and have not ended meanwhile."""

@@ -1,7 +1,8 @@
 """Executions: their outcomes recorded, and found again.
 
 An outcome is accepted only from the node and for the attempt that hold the execution: the pair is
-the fencing token, and attempts never start over. An outcome that comes too late changes nothing.
+the fencing token, and attempts never start over. An outcome that comes too late changes nothing,
+but that nothing runs any more where the ledger says that something still does.
 """
 
 from __future__ import annotations
@@ -42,6 +43,16 @@ _RECORD = (
     .where(_HELD)
     .sql()[0]
 )
+_OVER = (
+    ExecutionRow.update(started_at=fn.COALESCE(ExecutionRow.started_at, 0), still_running=0)
+    .where(
+        ExecutionRow.id == "",
+        ExecutionRow.node == "",
+        ExecutionRow.attempt == 0,
+        ExecutionRow.still_running == 1,
+    )
+    .sql()[0]
+)
 _BEGIN = ExecutionRow.update(fate="", started_at=0).where(_HELD, ExecutionRow.fate == "").sql()[0]
 
 
@@ -54,25 +65,30 @@ class ExecutionStore:
 
     def record(self, db: peewee.Database, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
         """Write down how attempts ended. Returns the ids of executions this node no longer held."""
-        rows = [
-            (
-                outcome.fate.value,
-                outcome.started_us,
-                outcome.ended_us,
-                outcome.result,
-                outcome.result_note,
-                None if outcome.error is None else dump(outcome.error),
-                outcome.execution_id,
-                self._node,
-                outcome.attempt,
-            )
-            for outcome in outcomes
-        ]
-        written = self._dialect.execute_many(db, _RECORD, rows)
-        if written == len(rows):
+        rows = [self._row(outcome) for outcome in outcomes if not outcome.late]
+        written = self._dialect.execute_many(db, _RECORD, rows) if rows else 0
+        if written == len(outcomes):
             return ()
+        unheld = [
+            outcome for outcome in outcomes if outcome.late or not self._recorded(db, outcome)
+        ]
         return tuple(
-            outcome.execution_id for outcome in outcomes if not self._recorded(db, outcome)
+            outcome.execution_id
+            for outcome in unheld
+            if not self._is_over(db, outcome) and not outcome.late
+        )
+
+    def _row(self, outcome: Outcome) -> tuple[Any, ...]:
+        return (
+            outcome.fate.value,
+            outcome.started_us,
+            outcome.ended_us,
+            outcome.result,
+            outcome.result_note,
+            None if outcome.error is None else dump(outcome.error),
+            outcome.execution_id,
+            self._node,
+            outcome.attempt,
         )
 
     def _recorded(self, db: peewee.Database, outcome: Outcome) -> bool:
@@ -83,6 +99,11 @@ class ExecutionStore:
             ExecutionRow.ended_at == outcome.ended_us,
         )
         return first_row(db, query) is not None
+
+    def _is_over(self, db: peewee.Database, outcome: Outcome) -> bool:
+        """Note that an attempt whose end was written before runs no more; False where none was."""
+        row = (outcome.started_us, 0, outcome.execution_id, self._node, outcome.attempt, 1)
+        return self._dialect.execute_many(db, _OVER, [row]) > 0
 
     def mark_running(self, db: peewee.Database, begun: Sequence[tuple[str, int, int]]) -> int:
         """Note executions, as (id, attempt, started), that have begun and not ended; returns how

@@ -45,7 +45,13 @@ class RecordingOwner:
         self.refusals: list[tuple[str, KalendsError]] = []
         self._changed = threading.Condition()
 
-    def task(self, number: int, function: Callable[..., Any], arguments: str | None = None) -> Task:
+    def task(
+        self,
+        number: int,
+        function: Callable[..., Any],
+        arguments: str | None = None,
+        priority: int = 0,
+    ) -> Task:
         """A task that calls ``function``; its execution id is ``x<number>``."""
         name = f"job-{number}"
         self.registry.register(function, name)
@@ -59,6 +65,7 @@ class RecordingOwner:
             attempt=1,
             version=1,
             serial=False,
+            priority=priority,
         )
         return Task(claim, self.registry.get(name), self)
 
@@ -124,7 +131,7 @@ class ExecutorContract:
             assert outcome.fate is Fate.SUCCEEDED
             assert outcome.result == '{"sum":3}'
             assert (outcome.execution_id, outcome.event_id, outcome.attempt) == ("x1", "e1", 1)
-            assert 0 < outcome.started_us <= outcome.ended_us
+            assert 0 < (outcome.started_us or 0) <= outcome.ended_us
 
     def test_whatever_a_job_raises_is_its_outcome_and_the_executor_goes_on(self) -> None:
         kinds: list[type[BaseException]] = [
@@ -212,6 +219,55 @@ class ExecutorContract:
             executor.submit([owner.task(n, lambda: None) for n in range(50, 100)])
             owner.wait(100)
             assert owner.begun == [f"x{n}" for n in range(100)]
+
+    def test_tasks_of_a_higher_priority_begin_before_others_that_wait(self) -> None:
+        with self._executor(1) as (executor, owner):
+            gate = threading.Event()
+            executor.submit([owner.task(0, lambda: gate.wait(10) and None)])
+            owner.wait_begun(1)
+            priorities = [0, -5, 7, 0, 7, 100, -5]
+            executor.submit(
+                [owner.task(n, lambda: None, priority=p) for n, p in enumerate(priorities, 1)]
+            )
+            gate.set()
+            owner.wait(8)
+            assert owner.begun == ["x0", "x6", "x3", "x5", "x1", "x4", "x2", "x7"]
+
+    def test_a_job_that_raises_when_it_was_called_off_was_cancelled(self) -> None:
+        def stop() -> None:
+            called.wait(10)
+            raise InterruptedError("told to")
+
+        with self._executor(2) as (executor, owner):
+            called = threading.Event()
+            tasks = [owner.task(1, stop), owner.task(2, lambda: called.wait(10) and "done")]
+            executor.submit(tasks)
+            owner.wait_begun(2)
+            for task in tasks:
+                task.call_off()
+            called.set()
+            raised, returned = owner.wait(2)
+            assert raised.fate is Fate.CANCELLED
+            assert raised.error is not None
+            assert raised.error.type == "InterruptedError"
+            assert (returned.fate, returned.result) == (Fate.SUCCEEDED, '"done"')
+
+    def test_a_released_task_gives_up_its_place_and_still_reports_its_end(self) -> None:
+        with self._executor(1) as (executor, owner):
+            gate = threading.Event()
+            held = owner.task(1, lambda: gate.wait(10) and "late")
+            executor.submit([held, owner.task(2, lambda: gate.wait(10) and 2)])
+            owner.wait_begun(1)
+            executor.release(held)
+            executor.release(held)
+            owner.wait_begun(2)
+            executor.submit([owner.task(3, lambda: 3)])
+            assert (executor.running, executor.queued) == (1, 1), "one place was given up, not two"
+            gate.set()
+            assert owner.wait(3)[0].result == '"late"'
+            executor.release(held)
+            executor.submit([owner.task(4, lambda: 4)])
+            owner.wait(4)
 
     def test_no_more_run_at_once_than_its_capacity_and_so_many_do(self) -> None:
         with self._executor(3) as (executor, owner):

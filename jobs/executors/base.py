@@ -2,14 +2,16 @@
 
 The contract, held by ``kalends.testing.executor_contract`` for every kind:
 
-- ``submit`` may be called from any thread and never blocks; tasks begin in the order they were
-  submitted.
+- ``submit`` may be called from any thread and never blocks; tasks begin in the order of their
+  claims' priority, higher first, and those of one priority as they were submitted.
 - Every task that was submitted ends in exactly one call of its owner, from any thread: ``end`` with
   the outcome, or ``refuse`` where it could not begin.
 - A task whose ``begin`` answers False was taken back: it must not run and is not reported.
 - Whatever a job raises, ``SystemExit``, ``KeyboardInterrupt`` and ``GreenletExit`` included, is its
   outcome and nobody else's trouble: the executor goes on. Nothing the job made is kept alive once
   it has ended.
+- ``release`` gives up the place of a task that runs and has been written off by its owner: another
+  one may begin although it goes on. Of a task that does not run here it changes nothing.
 - ``stop`` waits for what runs, begins nothing more, and returns the ids of the executions that did
   not end in time. What had not begun never will, and is not reported; what still runs reports when
   it ends, and its owner decides whether that still counts. It may be called twice, or before
@@ -67,6 +69,9 @@ class Executor(Protocol):
     def submit(self, tasks: Sequence[Task]) -> None:
         """Put the tasks in line, in this order. Raises ``NotInitialized`` after ``stop``."""
 
+    def release(self, task: Task) -> None:
+        """Count a task that runs no longer: its place is free, though it has not ended."""
+
     def stop(self, timeout: float) -> list[str]:
         """End within ``timeout`` seconds; the ids of executions that have not ended."""
 
@@ -102,7 +107,10 @@ class Begun(msgspec.Struct, frozen=True):
 class Task:
     """One attempt to run: the claim, its job (None: the worker imports it), and who to tell."""
 
-    __slots__ = ("cancelled", "claim", "job", "key", "owner", "reported", "started_us", "state")
+    __slots__ = (
+        "called_off", "cancelled", "claim", "job", "key", "owner", "reported", "started_us",
+        "state",
+    )  # fmt: skip
 
     def __init__(self, claim: Claim, job: Job | None, owner: TaskOwner) -> None:
         self.claim = claim
@@ -111,6 +119,8 @@ class Task:
         self.owner = owner
         self.cancelled = False
         """Set by the owner; the job sees it through its context."""
+        self.called_off = False
+        """Set by the owner: what it does is not wanted any more, so raising now is no failure."""
         self.started_us = 0
         self.state = 0
         """The owner's; executors do not look at it."""
@@ -120,6 +130,21 @@ class Task:
     def begun(self) -> Begun:
         """What there is to tell of it while it runs."""
         return Begun(self.claim.id, self.claim.attempt, self.started_us)
+
+    def call_off(self) -> None:
+        """Tell the job to stop, because what it does is not wanted any more."""
+        self.cancelled = self.called_off = True
+
+    def unbegun_outcome(self, now: int) -> Outcome:
+        """Its outcome where it was called off before it began."""
+        return Outcome(
+            execution_id=self.claim.id,
+            event_id=self.claim.event_id,
+            attempt=self.claim.attempt,
+            fate=Fate.CANCELLED,
+            started_us=None,
+            ended_us=now,
+        )
 
     # -- for executors that run jobs in this process -------------------------------------------
 
@@ -173,9 +198,10 @@ class Task:
         self._end(ended, Fate.SUCCEEDED, result, note)
 
     def fail(self, error: BaseException) -> None:
-        """The job raised ``error``."""
+        """The job raised ``error``. Where it was called off before, that is how it stopped."""
+        fate = Fate.CANCELLED if self.called_off else Fate.FAILED
         ended = self._ended_us()
-        self._end(ended, Fate.FAILED, error=describe_failure(error, self.owner.failure_limit))
+        self._end(ended, fate, error=describe_failure(error, self.owner.failure_limit))
 
     def give_up(self, error: BaseException) -> None:
         """Something other than the job raised: a last attempt to give the task its end."""

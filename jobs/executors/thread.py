@@ -7,6 +7,11 @@ the context variables that were set where the executor was made (which is where 
 ``Scheduler``). What runs cannot be stopped from outside: at ``stop`` it is told through its context
 (by the owner) and, past the deadline, abandoned.
 
+A task that is released runs on, on a thread that counts no longer: another one may be added in its
+place. There are at most ``4 * size`` threads that do not count; what is released beyond that keeps
+its place, with a warning. When such a job ends, its thread ends too, unless the pool has room for
+it.
+
 A worker takes the next task itself, without a dispatcher. ``submit`` wakes one sleeper; a worker
 that leaves work behind wakes or adds the next one, so that a burst of short jobs does not set all
 threads fighting for the interpreter.
@@ -14,8 +19,8 @@ threads fighting for the interpreter.
 
 from __future__ import annotations
 
+import heapq
 import itertools
-from collections import deque
 from collections.abc import Sequence
 from contextvars import Context, copy_context
 
@@ -31,6 +36,8 @@ from kalends.native import NativeThread, allocate_lock
 __all__ = ["ThreadExecutor"]
 
 _log = get_log()
+_RELEASED_LIMIT = 4
+"""How many threads that do not count there may be, as a multiple of the pool's size."""
 
 
 class _Worker:
@@ -65,18 +72,23 @@ class ThreadExecutor:
         self._clock: Clock = SystemClock()
         self._pid = current_pid()
         self._lock = allocate_lock()
-        self._queue: deque[Task] = deque()
+        self._queue: list[tuple[int, int, Task]] = []
+        """A heap of tasks, each behind its order: priority, then number of submission."""
+        self._submitted = itertools.count()
         self._idle: list[_Worker] = []
         self._workers: set[_Worker] = set()
+        self._released: set[_Worker] = set()
+        """Those whose task was released: they do not count."""
         self._numbers = itertools.count(1)
         self._started = False
         self._stopped = False
 
     @property
     def running(self) -> int:
-        """How many threads have a task."""
+        """How many threads have a task that was not released."""
         with self._lock:
-            return sum(worker.task is not None for worker in self._workers)
+            counted = self._workers - self._released
+            return sum(worker.task is not None for worker in counted)
 
     @property
     def queued(self) -> int:
@@ -106,8 +118,23 @@ class ThreadExecutor:
         with self._lock:
             if self._stopped:
                 raise NotInitialized(f"executor {self.name!r} has stopped")
-            self._queue.extend(tasks)
+            for task in tasks:
+                order = (-task.claim.priority, next(self._submitted), task)
+                heapq.heappush(self._queue, order)
         self._rouse()
+
+    def release(self, task: Task) -> None:
+        """Count the thread of this task no longer, and let another one take what waits."""
+        with self._lock:
+            found = [worker for worker in self._workers if worker.task is task]
+            if not found:
+                return
+            if len(self._released) >= _RELEASED_LIMIT * self.capacity:
+                _log.warning("job_threads_exhausted", executor=self.name, threads=self.threads)
+                return
+            self._released.update(found)
+            if self._queue:
+                self._add_hand()
 
     def stop(self, timeout: float) -> list[str]:
         """Begin nothing more and wait for the running jobs; the ids of those that did not end or
@@ -117,7 +144,7 @@ class ThreadExecutor:
             return []
         with self._lock:
             self._stopped = True
-            abandoned = [task.claim.id for task in self._queue]
+            abandoned = [task.claim.id for *_, task in sorted(self._queue)]
             self._queue.clear()
             idle, self._idle = self._idle, []
             workers = list(self._workers)
@@ -147,7 +174,7 @@ class ThreadExecutor:
             self._idle.pop().latch.release()
             return
         warm = bool(self._workers)
-        if not self._started or self._stopped or len(self._workers) >= self.capacity:
+        if not self._started or self._stopped or self._full:
             return
         if warm and not self._queue:
             return
@@ -162,6 +189,11 @@ class ThreadExecutor:
             _log.exception("job_thread_refused", threads=len(self._workers))
             return
         self._workers.add(worker)
+
+    @property
+    def _full(self) -> bool:
+        """Whether there are as many threads that count as there may be. Under the lock."""
+        return len(self._workers) - len(self._released) >= self.capacity
 
     def _serve(self, worker: _Worker) -> None:
         """The life of a worker. Only the end of the pool, or a long time without work, ends it."""
@@ -179,14 +211,19 @@ class ThreadExecutor:
         finally:
             with self._lock:
                 self._workers.discard(worker)
+                self._released.discard(worker)
                 worker.task = None
 
     def _work(self, worker: _Worker) -> None:
         while True:
             with self._lock:
                 worker.task = None
+                if worker in self._released:
+                    self._released.discard(worker)
+                    if len(self._workers) > self.capacity + len(self._released):
+                        return
                 if self._queue:
-                    worker.task = self._queue.popleft()
+                    worker.task = heapq.heappop(self._queue)[2]
                     if self._queue:
                         self._add_hand()
                 elif self._stopped:

@@ -9,7 +9,7 @@ import pytest
 
 from kalends.clock import US, from_us
 from kalends.errors import ExecutionNotFound
-from kalends.messages import Claim, Outcome
+from kalends.messages import Claim, Outcome, WrittenOff
 from kalends.model import Fate, JournalKind
 from kalends.queries import ExecutionQuery, GapQuery, JournalQuery
 from kalends.storage.gaps import list_gaps
@@ -18,7 +18,7 @@ from kalends.storage.models import ExecutionRow
 from kalends.triggers import every
 
 if TYPE_CHECKING:
-    from tests.storage.conftest import Ledger
+    from tests.storage.conftest import Ledger, Node
 
 
 def claims(ledger: Ledger, count: int = 1) -> list[Claim]:
@@ -75,6 +75,46 @@ def test_an_outcome_recorded_twice_is_recorded(ledger: Ledger) -> None:
     claim = claims(ledger)[0]
     assert ledger.end(claim) == ()
     assert ledger.end(claim) == (), "as after a commit whose answer was lost"
+
+
+def test_an_attempt_that_ended_in_the_ledger_and_runs_on_is_over_with_its_late_outcome(
+    ledger: Ledger,
+) -> None:
+    begun, unknown, other = claims(ledger, 3)
+    ended = {ExecutionRow.fate: "cancelled", ExecutionRow.ended_at: ledger.now}
+    ledger.run(ExecutionRow.update({**ended, ExecutionRow.still_running: 1}).execute)
+
+    def late(claim: Claim, started_us: int | None, node: Node) -> tuple[str, ...]:
+        outcome = WrittenOff(claim.id, claim.event_id, 1, ledger.now).late_outcome()
+        outcome = msgspec.structs.replace(outcome, started_us=started_us)
+        return ledger.run(node.executions.record, [outcome])
+
+    ledger.clock.advance(5.0)
+    assert late(begun, ledger.now - 7 * US, ledger.here) == ()
+    assert late(unknown, None, ledger.here) == ()
+    assert late(other, None, ledger.there) == ()
+    found = [ledger.run(ledger.here.executions.get, c.id) for c in (begun, unknown, other)]
+    assert [execution.still_running for execution in found] == [False, False, True]
+    assert [execution.fate for execution in found] == [Fate.CANCELLED] * 3
+    assert [execution.duration for execution in found] == [2.0, None, None]
+    assert ledger.end(other) == (), "its own outcome says as well that it is over"
+    assert not ledger.run(ledger.here.executions.get, other.id).still_running
+    assert ledger.end(other) == (other.id,)
+
+
+def test_what_was_called_off_before_it_began_has_no_start(ledger: Ledger) -> None:
+    claim = claims(ledger)[0]
+    outcome = Outcome(
+        execution_id=claim.id, event_id=claim.event_id, attempt=1, fate=Fate.CANCELLED,
+        started_us=None, ended_us=ledger.now,
+    )  # fmt: skip
+    assert ledger.run(ledger.here.executions.record, [outcome]) == ()
+    execution = ledger.run(ledger.here.executions.get, claim.id)
+    assert (execution.fate, execution.started_at, execution.lateness) == (
+        Fate.CANCELLED,
+        None,
+        None,
+    )
 
 
 def test_a_batch_tells_which_of_its_outcomes_came_too_late(ledger: Ledger) -> None:

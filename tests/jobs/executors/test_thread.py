@@ -245,3 +245,57 @@ def test_in_a_gevent_patched_process_jobs_run_on_real_threads() -> None:
         [sys.executable, "-c", PATCHED], capture_output=True, text=True, timeout=50, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "fine\n", "")
+
+
+def test_a_thread_whose_task_was_released_ends_with_it_where_the_pool_is_full(
+    executor: ThreadExecutor, owner: RecordingOwner
+) -> None:
+    first, second = threading.Event(), threading.Event()
+    held = [owner.task(n, lambda: first.wait(10) and None) for n in range(4)]
+    executor.submit(held)
+    owner.wait_begun(4)
+    for task in held:
+        executor.release(task)
+    assert executor.running == 0
+    executor.submit([owner.task(n, lambda: second.wait(10) and None) for n in range(4, 8)])
+    owner.wait_begun(8)
+    assert (executor.threads, executor.running) == (8, 4)
+    first.set()
+    wait_until(lambda: executor.threads == 4)
+    assert executor.running == 4
+    second.set()
+    owner.wait(8)
+
+
+def test_a_task_that_is_released_while_nothing_waits_lets_its_thread_go_on_afterwards(
+    executor: ThreadExecutor, owner: RecordingOwner
+) -> None:
+    gate = threading.Event()
+    held = owner.task(1, lambda: gate.wait(10) and threading.current_thread().name)
+    executor.submit([held])
+    owner.wait_begun(1)
+    executor.release(held)
+    gate.set()
+    owner.wait(1)
+    wait_until(lambda: executor.running == 0)
+    executor.submit([owner.task(2, lambda: threading.current_thread().name)])
+    first, second = owner.wait(2)
+    assert first.result == second.result
+
+
+def test_beyond_a_bound_what_is_released_keeps_its_place_with_a_warning(
+    owner: RecordingOwner, logged: list[dict[str, object]]
+) -> None:
+    executor = ThreadExecutor(1)
+    executor.start()
+    gate = threading.Event()
+    tasks = [owner.task(n, lambda: gate.wait(10) and None) for n in range(6)]
+    executor.submit(tasks)
+    for n in range(5):
+        owner.wait_begun(n + 1)
+        executor.release(tasks[n])
+    assert (executor.threads, executor.queued, len(owner.begun)) == (5, 1, 5)
+    assert [entry["event"] for entry in logged] == ["job_threads_exhausted"]
+    gate.set()
+    owner.wait(6)
+    assert executor.stop(10) == []
