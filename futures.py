@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+U = TypeVar("U")
 ExcInfo = tuple[Any, Any, Any]
 
 DEFAULT_TIMEOUT = 30.0
@@ -126,6 +127,25 @@ class Future(pykka.Future[T], Generic[T]):
             # The resolver answers for other people's futures too: one bad callback must not
             # stop it, whatever it raises.
             _log.exception("future_callback_failed", callback=repr(callback))
+
+    def then(self, change: Callable[[T], U]) -> Future[U]:
+        """The future of ``change(value)``, resolved when this one is; waited for as this one is."""
+        following = self._like_this()
+
+        def settle(done: Future[T]) -> None:
+            if done.error is not None:
+                following.resolve(None, done.error)
+                return
+            try:
+                following.resolve(change(cast(T, done.value)))
+            except Exception as error:  # noqa: BLE001  (the waiting caller's to handle)
+                following.resolve(None, error)
+
+        self.add_done_callback(settle)
+        return following
+
+    def _like_this(self) -> Future[Any]:
+        return Future(self.timeout)
 
     # -- waiting -------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ from kalends.native import NativeThread, allocate_lock, get_ident
 from kalends.shutdown import CLOSE_TIMEOUT, Deadline, ShutdownReport
 from kalends.system import System
 
-__all__ = ["Lifecycle"]
+__all__ = ["Lifecycle", "Live"]
 
 _LOOK_EVERY = 3600.0
 _CLOSING_TIME = 60.0
@@ -51,7 +51,7 @@ class Lifecycle:
         self._pid = current_pid()
         self._starts: dict[str, _Start] = {}
         """The start that is under way, as ``_NOW``: a dict tells in one step who was first."""
-        self._live: _Live | None = None
+        self._live: Live | None = None
         self._over: Future[None] | None = None
         self._stopped = False
         self._gone: list[str] = []
@@ -142,7 +142,7 @@ class Lifecycle:
             mine.thread.start()
         return first
 
-    def _check_usable(self, live: _Live) -> None:
+    def _check_usable(self, live: Live) -> None:
         if live.stopping or live.system.failure is not None:
             raise NotInitialized(f"the scheduler is {self.state}: shut it down first")
 
@@ -173,7 +173,7 @@ class Lifecycle:
         self._over = system.over
         # Before the look at given_up, while whoever sets that looks at live after it: one of the
         # two sees the other.
-        self._live = start.live = _Live(system, self._ended)
+        self._live = start.live = Live(system, self._ended)
         if start.given_up:
             start.live.stop(0.0)
             start.live.outcome.get(timeout=_CLOSING_TIME)
@@ -282,7 +282,7 @@ class _Start:
     def __init__(self) -> None:
         self.outcome: Future[None] = Future(_UNBOUNDED)
         self.given_up = False
-        self.live: _Live | None = None
+        self.live: Live | None = None
         """What it has started, once it has."""
         self.thread: NativeThread | None = None
         self.ident: int | None = None
@@ -313,14 +313,14 @@ class _Start:
                     self.live.outcome.get(timeout=CLOSE_TIMEOUT)
 
 
-class _Live:
+class Live:
     """A system that runs, and its end, which happens once."""
 
     def __init__(self, system: System, on_end: Callable[[], None]) -> None:
         self.system = system
         self.stopping = False
         self.outcome: Future[ShutdownReport] = Future(_UNBOUNDED)
-        self._deadline = Deadline()
+        self._deadline = Deadline(system.machinery.patience())
         self._on_end = on_end
         self._gate = allocate_lock()
 

@@ -124,13 +124,7 @@ class EventsProxy(_Proxy):
                 optional_text(author, "author"),
             )
         )
-        one: Future[Event] = Future(many.timeout)
-
-        def first(done: Future[tuple[Event, ...]]) -> None:
-            one.resolve(done.value[0] if done.value else None, done.error)
-
-        many.add_done_callback(first)
-        return one
+        return many.then(lambda events: events[0])
 
     @_in_future
     def create_many(

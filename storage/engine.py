@@ -23,7 +23,7 @@ from kalends.native import NativeThread, allocate_lock
 from kalends.storage.forks import ForkGuard
 from kalends.storage.sqlite import SqliteDialect
 
-__all__ = ["Health", "Storage"]
+__all__ = ["Health", "Storage", "Unit", "Worker", "Writer"]
 
 T = TypeVar("T")
 Unit = Callable[[peewee.Database], T]
@@ -58,7 +58,7 @@ class Health:
             self.reason = reason
 
 
-class _Worker:
+class Worker:
     """A thread with one connection and a queue of jobs for it."""
 
     def __init__(self, name: str, dialect: SqliteDialect, *, read_only: bool, group: int) -> None:
@@ -190,12 +190,12 @@ class _Chore:
         self._function(db)
 
 
-class _Writer(_Worker):
+class Writer(Worker):
     """The one thread that changes the database."""
 
-    def __init__(self, name: str, dialect: SqliteDialect, health: Health) -> None:
+    def __init__(self, name: str, dialect: SqliteDialect) -> None:
         super().__init__(name, dialect, read_only=False, group=_GROUP)
-        self._health = health
+        self.health = Health()
         self.commits = 0
         self.units = 0
 
@@ -247,25 +247,33 @@ class _Writer(_Worker):
         at: int | None = None
         try:
             self._dialect.check_identity()
-            if self._health.corrupt is not None:
-                raise self._health.corrupt
+            if self.health.corrupt is not None:
+                raise self.health.corrupt
             self.pick_up(db)
             connection = db.connection()
-            connection.execute("BEGIN IMMEDIATE")
+            self.begin(connection)
             for at, (unit, future) in enumerate(group):  # noqa: B007  (read where it fails)
-                answers.append((future, *self._run_unit(db, unit)))
+                answers.append((future, *self.run_unit(db, unit)))
             at = None
-            connection.execute("COMMIT")
+            self.commit(connection)
         except BaseException as error:  # noqa: BLE001  (the askers' to handle)
             return self._void(db, error, committing=len(answers) == len(group)), at
         self.commits += 1
         self.units += len(group)
-        self._health.update(None)
+        self.health.update(None)
         for future, value, refusal in answers:
             future.resolve(value, refusal)
         return None, None
 
-    def _run_unit(self, db: peewee.Database, unit: Unit[Any]) -> tuple[Any, BaseException | None]:
+    def begin(self, connection: Any) -> None:
+        """Begin the transaction of a group."""
+        connection.execute("BEGIN IMMEDIATE")
+
+    def commit(self, connection: Any) -> None:
+        """Make it durable."""
+        connection.execute("COMMIT")
+
+    def run_unit(self, db: peewee.Database, unit: Unit[Any]) -> tuple[Any, BaseException | None]:
         """Value and error of one unit, undone if it failed; raises what voids the transaction."""
         connection = db.connection()
         connection.execute("SAVEPOINT unit")
@@ -297,7 +305,7 @@ class _Writer(_Worker):
             return error
         if committing and unavailable.details.get("reason") not in ("full", "locked"):
             unavailable.details["outcome"] = "unknown"
-        self._health.update(unavailable)
+        self.health.update(unavailable)
         return unavailable
 
 
@@ -306,11 +314,14 @@ class Storage:
     ways.
     """
 
-    def __init__(self, dialect: SqliteDialect, *, readers: int = 2) -> None:
+    def __init__(
+        self, dialect: SqliteDialect, *, readers: int = 2, writer: Writer | None = None
+    ) -> None:
+        """``readers=0``: the writer answers queries as well. ``writer``: None makes a thread."""
         self.dialect = dialect
-        self.health = Health()
-        self._writer = _Writer("kalends-writer", dialect, self.health)
-        self._readers: list[_Worker] = []
+        self._writer = Writer("kalends-writer", dialect) if writer is None else writer
+        self.health = self._writer.health
+        self._readers: list[Worker] = []
         self._reader_count = 0 if dialect.shares_connections else readers
         self._next_reader = 0
 
@@ -324,7 +335,7 @@ class Storage:
         self._writer.start()
         try:
             for number in range(self._reader_count):
-                reader = _Worker(
+                reader = Worker(
                     f"kalends-reader-{number + 1}", self.dialect, read_only=True, group=1
                 )
                 reader.start()

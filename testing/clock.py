@@ -1,8 +1,10 @@
 """A clock that stands still until a test moves it.
 
-Promises: wall and monotonic time change only through ``advance`` and ``jump``; ``advance`` moves
-both, ``jump`` the wall alone, as a correction of the system clock would; whoever subscribed is told
-after each move, on the thread that moved the clock; every method works from any thread.
+Promises: wall and monotonic time change only through ``advance``, ``jump`` and ``move``;
+``advance`` and ``move`` move both, ``jump`` the wall alone, as a correction of the system clock
+would; whoever subscribed is told after each move, on the thread that moved the clock. Where a
+scheduler lives in virtual time on this clock, ``advance`` lives through every instant on the way.
+Every method works from any thread, where no such scheduler binds it to one.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ from kalends.native import allocate_lock
 
 __all__ = ["ManualClock"]
 
+_SPAN = MAX_US - MIN_US + 1
+"""Further than from one end of time to the other."""
+
 
 class ManualClock:
     """A ``kalends.clock.Clock`` moved by hand.
@@ -28,6 +33,7 @@ class ManualClock:
         self._monotonic_us = 0
         self._lock = allocate_lock()
         self._callbacks: dict[object, Callable[[], None]] = {}
+        self._driver: Callable[[int], None] | None = None
 
     def now_us(self) -> int:
         """Wall time: microseconds since the epoch, UTC."""
@@ -36,6 +42,11 @@ class ManualClock:
     def monotonic(self) -> float:
         """Seconds this clock was advanced since it was made."""
         return self._monotonic_us / US
+
+    @property
+    def monotonic_us(self) -> int:
+        """The same in microseconds."""
+        return self._monotonic_us
 
     def real_seconds(self, seconds: float) -> float | None:
         """None: nobody needs to wait for a time that passes only when told."""
@@ -62,16 +73,30 @@ class ManualClock:
         """
         if not seconds >= 0.0:
             raise ValidationFailed("time does not go back: use jump()", path="seconds")
-        self._move(seconds, monotonic=True)
+        step = self._step(seconds)
+        if self._driver is None:
+            self.move(step)
+        else:
+            self._driver(step)
 
     def jump(self, seconds: float) -> None:
         """Set the wall clock forward, or back where ``seconds`` is negative. No time passes."""
-        self._move(seconds, monotonic=False)
+        self._move(self._step(seconds), monotonic=False)
 
-    def _move(self, seconds: float, *, monotonic: bool) -> None:
-        step = round(seconds * US) if abs(seconds) < MAX_US / US - MIN_US / US else None
+    def move(self, microseconds: int) -> None:
+        """One move of both clocks, with nothing in between: what a step of ``advance`` is."""
+        self._move(microseconds, monotonic=True)
+
+    def drive(self, driver: Callable[[int], None]) -> None:
+        """Have ``advance`` call ``driver(microseconds)``, which is to move so far, in steps."""
+        self._driver = driver
+
+    def _step(self, seconds: float) -> int:
+        return round(seconds * US) if abs(seconds) < _SPAN / US else _SPAN
+
+    def _move(self, step: int, *, monotonic: bool) -> None:
         with self._lock:
-            if step is None or not MIN_US <= self._wall + step <= MAX_US:
+            if not MIN_US <= self._wall + step <= MAX_US:
                 raise ValidationFailed("the clock ends at the years 1 and 9999", path="seconds")
             self._wall += step
             if monotonic:

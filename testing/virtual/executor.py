@@ -1,0 +1,148 @@
+"""Jobs in virtual time: called at once, or played by a script that says how long and how it ends.
+
+Promises: at most ``size`` tasks run at once and the rest wait in line, as in a pool of threads; a
+task that is played ends exactly its duration after it began; a job that is really called runs in a
+greenlet of its own and takes no time, unless it calls ``kalends.testing.sleep``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextvars import Context, copy_context
+from typing import Protocol
+
+import gevent
+import msgspec
+
+from kalends.actors.hub import Timer
+from kalends.errors import AskTimeout, NotInitialized, ValidationFailed
+from kalends.futures import Future
+from kalends.jobs.executors.base import Task
+from kalends.messages import Claim
+from kalends.testing.virtual.process import VirtualProcess
+
+__all__ = ["Played", "Script", "SimulatedFailure", "VirtualExecutor", "sleep"]
+
+
+class SimulatedFailure(Exception):
+    """What a played job raises where the script only says that it fails."""
+
+
+class Played(msgspec.Struct, frozen=True):
+    """How one attempt goes: how many seconds it takes, and what it raises in the end, if it does."""
+
+    seconds: float = 0.0
+    error: BaseException | None = None
+
+
+class Script(Protocol):
+    """Says how attempts go."""
+
+    def play(self, claim: Claim) -> Played | None:
+        """How this attempt goes; None: the registered function is called."""
+
+
+After = Callable[[float, Callable[[], None]], Timer]
+
+
+class VirtualExecutor:
+    """The contract of ``kalends.jobs.executors.base``, on one thread and in virtual time."""
+
+    def __init__(
+        self, name: str, size: int, process: VirtualProcess, script: Script, after: After
+    ) -> None:
+        self.name = name
+        self.capacity = size
+        self._process = process
+        self._script = script
+        self._after = after
+        self._context: Context = copy_context()
+        self._queue: deque[Task] = deque()
+        self._tasks: dict[Task, None] = {}
+        self._started = False
+        self._stopped = False
+        self._idle: Future[None] | None = None
+
+    @property
+    def running(self) -> int:
+        """How many tasks run now."""
+        return len(self._tasks)
+
+    @property
+    def queued(self) -> int:
+        """How many tasks wait for a place."""
+        return len(self._queue)
+
+    def start(self) -> None:
+        """Begin to run what is submitted."""
+        self._started = True
+        self._process.call(self._fill)
+
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Put the tasks in line. Raises ``NotInitialized`` after ``stop``."""
+        if self._stopped:
+            raise NotInitialized(f"executor {self.name!r} has stopped")
+        self._queue.extend(tasks)
+        self._process.call(self._fill)
+
+    def stop(self, timeout: float) -> list[str]:
+        """Begin nothing more; the ids of what has not ended ``timeout`` seconds later."""
+        self._stopped = True
+        abandoned = [task.claim.id for task in self._queue]
+        self._queue.clear()
+        if self._tasks:
+            self._idle = Future()
+            try:
+                self._idle.get(timeout=timeout)
+            except AskTimeout:
+                return abandoned + [task.claim.id for task in self._tasks]
+        return abandoned
+
+    # -- one task ------------------------------------------------------------------------------
+
+    def _fill(self) -> None:
+        while self._started and self._queue and len(self._tasks) < self.capacity:
+            task = self._queue.popleft()
+            self._tasks[task] = None
+            played = self._script.play(task.claim)
+            if played is None:
+                self._process.spawn(lambda task=task: self._really_run(task))  # type: ignore[misc]
+            elif not task.begin():
+                self._leave(task)
+            elif played.seconds > 0.0:
+                self._after(
+                    played.seconds, lambda task=task, played=played: self._end(task, played)
+                )  # type: ignore[misc]
+            else:
+                self._end(task, played)
+
+    def _really_run(self, task: Task) -> None:
+        try:
+            task.run(self._context)
+        finally:
+            self._leave(task)
+
+    def _end(self, task: Task, played: Played) -> None:
+        if played.error is None:
+            task.succeed(None)
+        else:
+            task.fail(played.error)
+        self._leave(task)
+
+    def _leave(self, task: Task) -> None:
+        self._tasks.pop(task, None)
+        if self._queue:
+            self._process.call(self._fill)
+        if self._idle is not None and not self._tasks:
+            self._idle.resolve(None)
+
+
+def sleep(seconds: float) -> None:
+    """Inside a job that runs in virtual time: let so many seconds pass there.
+
+    Raises ``ValidationFailed`` for a negative number. In a thread of real time it really sleeps.
+    """
+    if not seconds >= 0.0:
+        raise ValidationFailed("seconds must not be negative", path="seconds")
+    gevent.sleep(seconds)

@@ -1,0 +1,264 @@
+"""``VirtualScheduler``: a ``kalends.Scheduler`` in virtual time.
+
+Promises: it is the real one (the same actors under the same supervisors, the same policies, the same
+storage code) with another ground under its feet: one thread, a clock that moves when told, and jobs
+that are called at once or only played. Every verb of ``Scheduler`` works and returns when all that
+it set going has come to rest. Two that are given the same calls and the same seed write the same
+ledger, byte for byte. ``kill`` ends it as a power cut would; ``start`` begins the next process on
+the same database, in memory too.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Callable
+from typing import Any, Self
+
+import pendulum
+
+from kalends.clock import US, from_us
+from kalends.errors import ValidationFailed
+from kalends.jobs.registry import Registry
+from kalends.lifecycle import Lifecycle, Live
+from kalends.scheduler import Scheduler
+from kalends.settings import Settings
+from kalends.shutdown import ShutdownReport
+from kalends.storage import open_storage
+from kalends.storage.sqlite import SqliteDialect
+from kalends.system import System
+from kalends.testing.clock import ManualClock
+from kalends.testing.script import JobScript
+from kalends.testing.virtual.executor import Script
+from kalends.testing.virtual.machinery import VirtualMachinery
+from kalends.testing.virtual.process import VirtualProcess
+from kalends.testing.virtual.storage import MemoryDialect, Probe, VirtualStorage
+from kalends.testing.virtual.world import START, World
+
+__all__ = ["VirtualScheduler"]
+
+_QUIET: dict[str, Any] = {
+    "durability": "normal",
+    "max_sleep": 3600.0,
+    "lease": 3600.0,
+    "housekeeping_every": 86_400.0,
+    "retain_age": None,
+    "retain_gaps": None,
+}
+"""Other defaults than production's: nothing that a test could count is folded away, and a year of
+virtual time is not spent on heartbeats.
+"""
+
+
+class VirtualScheduler(Scheduler):
+    """A scheduler whose time passes when told.
+
+    ``database`` as for ``Scheduler``, in memory by default. ``start`` is when time begins (default
+    2027-01-01T00:00Z) and ``seed`` decides ids and chance; ``clock`` gives a ``ManualClock`` of
+    your own instead, ``world`` that of other virtual schedulers. ``durations`` and ``failures`` have
+    jobs played rather than called, see ``JobScript``. ``probe`` is asked at each step of each
+    transaction. Settings are as for ``Scheduler``, but not read from the environment, and with the
+    defaults of a test: see ``docs/testing.md``.
+    """
+
+    def __init__(
+        self,
+        database: str | os.PathLike[str] = ":memory:",
+        *,
+        start: dt.datetime | None = None,
+        seed: int | str = 0,
+        clock: ManualClock | None = None,
+        world: World | None = None,
+        durations: Any = None,
+        failures: Any = None,
+        probe: Probe | None = None,
+        settings: Settings | None = None,
+        registry: Registry | None = None,
+        on_failure: Callable[[BaseException], None] | None = None,
+        **values: Any,
+    ) -> None:
+        if sum(given is not None for given in (start, clock, world)) > 1:
+            raise ValidationFailed("give one of start, clock and world", path="world")
+        if settings is None:
+            settings = Settings.load(environ={}, **{**_QUIET, **values})
+            values = {}
+        self.world = World(start or START, seed=seed, clock=clock) if world is None else world
+        self.clock = self.world.clock
+        super().__init__(
+            database,
+            settings=settings,
+            registry=registry,
+            clock=self.clock,
+            on_failure=on_failure,
+            **values,
+        )
+        self.probe = probe
+        """Asked at each step of each transaction of the next start; see ``StorageStep``."""
+        self._script: Script = JobScript(durations, failures, self.world.rng)
+        self._memory = MemoryDialect() if self._database == ":memory:" else None
+        self._life = VirtualLifecycle(self._make_system_in, self.world)
+
+    def _make_system_in(self, process: VirtualProcess) -> System:
+        dialect: SqliteDialect = (
+            open_storage(self._database, self.settings).dialect
+            if self._memory is None
+            else self._memory
+        )
+        return System(
+            VirtualStorage(dialect, process, self.probe),
+            self.registry,
+            self.settings,
+            self.clock,
+            self._on_failure,
+            VirtualMachinery(process, self._script),
+        )
+
+    def peer(self, **values: Any) -> VirtualScheduler:
+        """Another scheduler on the same database in the same world: a second node.
+
+        Takes the keywords of ``VirtualScheduler``; jobs and settings are this one's unless given.
+        """
+        if "settings" not in values and not set(values) & set(Settings.__struct_fields__):
+            values["settings"] = self.settings
+        values.setdefault("registry", self.registry)
+        other = VirtualScheduler(self._database, world=self.world, **values)
+        other._memory = self._memory
+        return other
+
+    # -- time ----------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> pendulum.DateTime:
+        """The present instant."""
+        return self.world.now
+
+    def advance(self, seconds: float) -> Self:
+        """Let ``seconds`` pass: what is due on the way happens, each at its instant."""
+        self.clock.advance(seconds)
+        return self
+
+    def advance_to(self, instant: dt.datetime) -> Self:
+        """Let time pass until ``instant``. Raises ``ValidationFailed`` for one that is past."""
+        self.world.advance_to(instant)
+        return self
+
+    def jump(self, seconds: float) -> Self:
+        """Set the wall clock forward, or back where ``seconds`` is negative; no time passes."""
+        self.clock.jump(seconds)
+        self.world.settle()
+        return self
+
+    def next_wake(self) -> pendulum.DateTime | None:
+        """When something will happen next (a claim, a job's start or end, a sign of life)."""
+        wake = self.world.next_wake()
+        if wake is None:
+            return None
+        return from_us(self.clock.now_us() + wake - self.clock.monotonic_us)
+
+    def wait_until(self, condition: Callable[[], object], timeout: float = 86_400.0) -> None:
+        """Let time pass until ``condition()``, looked at whenever something has happened.
+
+        Raises ``AssertionError`` where it is not so within ``timeout`` virtual seconds.
+        """
+        if not self.world.wait(condition, timeout):
+            raise AssertionError(f"it did not happen within {timeout:g} s, by {self.now}")
+
+    # -- life ----------------------------------------------------------------------------------
+
+    @property
+    def alive(self) -> bool:
+        """True between ``start`` and ``shutdown`` or ``kill``."""
+        return self._life.system is not None
+
+    def kill(self) -> Self:
+        """End it at once, as a power cut would: what is not committed is gone, nobody is told.
+
+        Called from inside (a probe, a job) it does not return: whoever moves time gets
+        ``ProcessKilled``.
+        """
+        assert isinstance(self._life, VirtualLifecycle)
+        self._life.kill()
+        return self
+
+
+class VirtualLifecycle(Lifecycle):
+    """Starting and ending on one thread: each is done, and has come to rest, when it returns."""
+
+    def __init__(self, make: Callable[[VirtualProcess], System], world: World) -> None:
+        super().__init__(lambda: make(self._begin()))
+        self._world = world
+        self._process: VirtualProcess | None = None
+
+    def _begin(self) -> VirtualProcess:
+        self._process = process = self._world.fork()
+        process.on_end.append(lambda: self._left(process))
+        return process
+
+    def _left(self, process: VirtualProcess) -> None:
+        """A process has ended; where it was killed, its system says so no more."""
+        if self._process is process:
+            self._process, self._live, self._stopped = None, None, True
+
+    def start(self) -> None:
+        """Start, unless it runs."""
+        self.check_process()
+        live = self._live
+        if live is not None:
+            self._check_usable(live)
+            return
+        system = self._make()
+        process = self._process
+        assert process is not None
+        try:
+            self._world.run_in(process, lambda: system.start(self._gone))
+        except BaseException:
+            process.end()
+            raise
+        self._gone.clear()
+        self._over = system.over
+        self._live = Live(system, self._ended)
+        self._world.settle()
+
+    async def start_async(self) -> None:
+        """As ``start``: nothing here takes real time."""
+        self.start()
+
+    def stop(self, timeout: float) -> ShutdownReport:
+        """Stop what runs, giving its jobs ``timeout`` virtual seconds."""
+        self.check_process()
+        live, process = self._live, self._process
+        if live is None or process is None:
+            self._stopped = True
+            return ShutdownReport()
+        live.stopping = True
+        if self._world.inside:
+            process.call(process.spawn, lambda: live.stop(timeout))
+            return ShutdownReport(under_way=True)
+        self._world.run_in(process, lambda: live.stop(timeout))
+        report = live.outcome.get(timeout=0.0)
+        process.end()
+        return report
+
+    async def stop_async(self, patience: float) -> ShutdownReport:
+        """As ``stop``: nothing here takes real time."""
+        return self.stop(patience)
+
+    def wait(self, timeout: float | None) -> bool:
+        """Let virtual time pass until the end: True when it was stopped, False when it is up."""
+        self.check_process()
+        over = self._over
+        if over is None:
+            return super().wait(timeout)
+        patience = _YEAR if timeout is None else timeout
+        if not self._world.wait(lambda: over.done, patience):
+            return False
+        over.get(timeout=0.0)
+        return True
+
+    def kill(self) -> None:
+        """End the process, if one lives."""
+        if self._process is not None:
+            self._process.kill()
+
+
+_YEAR = 366 * 86_400.0

@@ -1,0 +1,158 @@
+"""Storage in virtual time: each unit of work runs when its turn comes, with no thread.
+
+Promises: transactions, savepoints, group commit and refusals are those of ``kalends.storage.engine``,
+for they are its code; what is in memory outlives a kill and a shutdown as a file would. A *probe* is
+told of every step of every transaction and may break it: raise ``StorageUnavailable`` (or an
+``apsw.Error``) to have the step fail, or kill the process there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import peewee
+
+from kalends.errors import NotInitialized
+from kalends.futures import Future, failed
+from kalends.storage.engine import Storage, Unit, Writer
+from kalends.storage.sqlite import SqliteDialect
+from kalends.testing.virtual.process import VirtualProcess
+
+__all__ = ["MemoryDialect", "Probe", "StorageStep", "VirtualStorage"]
+
+T = TypeVar("T")
+
+
+class StorageStep(StrEnum):
+    """Where in a transaction a probe is asked."""
+
+    BEGIN = "begin"
+    """Before the transaction begins: nothing is written yet."""
+    UNIT = "unit"
+    """Before a unit of work."""
+    UNIT_DONE = "unit_done"
+    """After a unit of work: what it wrote is not committed."""
+    COMMIT = "commit"
+    """Before the commit."""
+    COMMITTED = "committed"
+    """After the commit, before anybody is answered: an error here is a commit of unknown outcome."""
+
+
+Probe = Callable[[StorageStep], None]
+
+
+class MemoryDialect(SqliteDialect):
+    """A database in memory that stays when its process ends."""
+
+    def __init__(self) -> None:
+        super().__init__(None, durability="normal", busy_timeout=0.0)
+        self._kept: peewee.Database | None = None
+
+    def connect(self, *, read_only: bool) -> peewee.Database:
+        """The one connection there is."""
+        if self._kept is None:
+            self._kept = super().connect(read_only=read_only)
+        return self._kept
+
+    def drop(self) -> None:
+        """Forget the data."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+
+class _VirtualWriter(Writer):
+    """A writer without a thread: its turn comes by the process's loop."""
+
+    def __init__(self, dialect: SqliteDialect, process: VirtualProcess, probe: Probe | None) -> None:
+        super().__init__("virtual-writer", dialect)
+        self._process = process
+        self._probe = probe
+        self._turn_comes = False
+        process.on_end.append(self._cut_off)
+
+    def start(self) -> None:
+        try:
+            self._db = self._open()
+        except BaseException as error:
+            refusal = self._dialect.unavailable(error)
+            if refusal is None:
+                raise
+            raise refusal from error
+
+    def submit(self, unit: Unit[T]) -> Future[T]:
+        if self._closing:
+            return failed(NotInitialized("the storage is closed"))
+        future: Future[T] = Future()
+        self._queue.append((unit, future))
+        if not self._turn_comes:
+            self._turn_comes = True
+            self._process.call(self._turn)
+        return future
+
+    def _turn(self) -> None:
+        self._turn_comes = False
+        assert self._db is not None
+        while self._queue:
+            group = [self._queue.popleft() for _ in range(min(len(self._queue), self._group))]
+            with self._guard:
+                self.work(self._db, group)
+
+    def close(self, timeout: float) -> bool:
+        if self._db is not None and not self._closing:
+            self._turn()
+            self._closing = True
+            self._let_go()
+        return True
+
+    def _cut_off(self) -> None:
+        """The process has ended: undo what was not committed."""
+        self._closing = True
+        self._queue.clear()
+        db = self._db
+        if db is not None and not db.is_closed():
+            if self._dialect.in_transaction(db):
+                db.connection().execute("ROLLBACK")
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._db is not None and not self._dialect.shares_connections:
+            self._db.close()
+
+    # -- where a probe is asked ----------------------------------------------------------------
+
+    def begin(self, connection: Any) -> None:
+        if self._probe is not None:
+            self._probe(StorageStep.BEGIN)
+        super().begin(connection)
+
+    def run_unit(self, db: peewee.Database, unit: Unit[Any]) -> tuple[Any, BaseException | None]:
+        probe = self._probe
+        if probe is None:
+            return super().run_unit(db, unit)
+
+        def probed(db: peewee.Database) -> Any:
+            probe(StorageStep.UNIT)
+            value = unit(db)
+            probe(StorageStep.UNIT_DONE)
+            return value
+
+        return super().run_unit(db, probed)
+
+    def commit(self, connection: Any) -> None:
+        if self._probe is not None:
+            self._probe(StorageStep.COMMIT)
+        super().commit(connection)
+        if self._probe is not None:
+            self._probe(StorageStep.COMMITTED)
+
+
+class VirtualStorage(Storage):
+    """A database that one virtual process has open."""
+
+    def __init__(
+        self, dialect: SqliteDialect, process: VirtualProcess, probe: Probe | None = None
+    ) -> None:
+        super().__init__(dialect, readers=0, writer=_VirtualWriter(dialect, process, probe))
