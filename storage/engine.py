@@ -10,303 +10,17 @@ have no effect but on the database.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import peewee
-
-from kalends.errors import NotInitialized, StorageUnavailable
-from kalends.futures import Future, failed
-from kalends.logs import get_log
-from kalends.native import NativeThread, allocate_lock
-from kalends.storage.forks import ForkGuard
+from kalends.futures import Future
 from kalends.storage.sqlite import SqliteDialect
+from kalends.storage.workers import Chore, Unit, Worker, Writer
 
-__all__ = ["Health", "Storage", "Unit", "Worker", "Writer"]
+__all__ = ["Storage"]
 
 T = TypeVar("T")
-Unit = Callable[[peewee.Database], T]
-_log = get_log()
 _LONG = 3600.0
 """Seconds that a walk may take before whoever waits for it is told so."""
-_GROUP = 512
-"""How many units share a transaction at most."""
-
-
-class Health:
-    """Whether the database took the last commit. ``reason`` is None when it did.
-
-    A database that was found corrupt stays so until it is opened anew: a commit that happens to
-    touch sound pages proves nothing.
-    """
-
-    def __init__(self) -> None:
-        self.reason: str | None = None
-        self.corrupt: StorageUnavailable | None = None
-
-    def update(self, error: StorageUnavailable | None) -> None:
-        """Note the outcome of a transaction; a change is logged once."""
-        reason = None if error is None else str(error.details.get("reason", "unknown"))
-        if reason == "corrupt":
-            self.corrupt = error
-        if reason != self.reason:
-            if error is not None:
-                _log.error("storage_degraded", reason=reason, error=error.message)
-            else:
-                _log.info("storage_recovered", after=self.reason)
-            self.reason = reason
-
-
-class Worker:
-    """A thread with one connection and a queue of jobs for it."""
-
-    def __init__(self, name: str, dialect: SqliteDialect, *, read_only: bool, group: int) -> None:
-        self._dialect = dialect
-        self._read_only = read_only
-        self._group = group
-        self._queue: deque[tuple[Unit[Any], Future[Any]]] = deque()
-        self._wake = allocate_lock()
-        self._wake.acquire()
-        self._sleeping = False
-        self._closing = False
-        self._ended = False
-        self._opened: Future[None] = Future()
-        self._db: peewee.Database | None = None
-        self._guard = ForkGuard(dialect.path, self._put_down)
-        self.thread = NativeThread(self._run, name)
-
-    def start(self) -> None:
-        self.thread.start()
-        self._opened.get()
-
-    def submit(self, unit: Unit[T]) -> Future[T]:
-        if self._closing:
-            return failed(NotInitialized("the storage is closed"))
-        future: Future[T] = Future()
-        self._queue.append((unit, future))
-        if self._sleeping:
-            self._rouse()
-        if self._ended:
-            self._refuse_rest()  # it came after the thread had looked for the last time
-        return future
-
-    def _refuse_rest(self) -> None:
-        while True:
-            try:
-                _, future = self._queue.popleft()
-            except IndexError:
-                return
-            future.resolve(None, NotInitialized("the storage is closed"))
-
-    def close(self, timeout: float) -> bool:
-        """Commit what waits, refuse what only wants to read, then end the thread; True when it did
-        within ``timeout`` seconds.
-        """
-        self._closing = True
-        self._rouse()
-        return self.thread.join(timeout)
-
-    def _rouse(self) -> None:
-        try:
-            self._wake.release()
-        except RuntimeError:
-            return  # released by somebody else in the same moment: the thread is awake already
-
-    def _run(self) -> None:
-        try:
-            with self._guard:
-                db = self._db = self._open()
-        except BaseException as error:  # noqa: BLE001  (the opener's to handle)
-            self._opened.resolve(None, self._dialect.unavailable(error) or error)
-            return
-        self._opened.resolve(None)
-        while group := self._take():
-            with self._guard:
-                self.work(db, group)
-        self._ended = True
-        self._refuse_rest()
-        with self._guard:
-            db.close()
-
-    def _put_down(self) -> None:
-        """Before a fork. What is in memory has no locks, and would be lost."""
-        if self._db is not None and not self._dialect.shares_connections:
-            self._db.close()
-
-    def pick_up(self, db: peewee.Database) -> None:
-        """Have the connection open: it was closed if the process has forked meanwhile."""
-        if db.is_closed():
-            self._dialect.reopen(db, read_only=self._read_only)
-
-    def _open(self) -> peewee.Database:
-        db = self._dialect.connect(read_only=self._read_only)
-        try:
-            if not self._read_only:
-                self._dialect.migrate(db)
-        except BaseException:
-            db.close()
-            raise
-        return db
-
-    def _take(self) -> list[tuple[Unit[Any], Future[Any]]]:
-        """The next group, waiting for one; empty when closing and nothing is left to commit."""
-        if self._closing and self._read_only:
-            return []  # nobody is left to be answered; thousands of reports would take their time
-        while not self._queue:
-            if self._closing:
-                return []
-            self._sleeping = True
-            if not self._queue and not self._closing:
-                self._wake.acquire()
-            self._sleeping = False
-        return [self._queue.popleft() for _ in range(min(len(self._queue), self._group))]
-
-    def work(self, db: peewee.Database, group: list[tuple[Unit[Any], Future[Any]]]) -> None:
-        """Run the group, each query on one state of the database, and resolve its futures. Must not
-        raise.
-        """
-        for query, future in group:
-            try:
-                self.pick_up(db)
-                db.connection().execute("BEGIN")
-                try:
-                    value = query(db)
-                finally:
-                    self._dialect.end_read(db)
-            except BaseException as error:  # noqa: BLE001  (the asker's to handle)
-                future.resolve(None, self._dialect.unavailable(error) or error)
-            else:
-                future.resolve(value)
-
-
-class _Chore:
-    """Work for the writer's connection between two transactions."""
-
-    def __init__(self, function: Unit[None]) -> None:
-        self._function = function
-
-    def __call__(self, db: peewee.Database) -> None:
-        self._function(db)
-
-
-class Writer(Worker):
-    """The one thread that changes the database."""
-
-    def __init__(self, name: str, dialect: SqliteDialect) -> None:
-        super().__init__(name, dialect, read_only=False, group=_GROUP)
-        self.health = Health()
-        self.commits = 0
-        self.units = 0
-
-    def work(self, db: peewee.Database, group: list[tuple[Unit[Any], Future[Any]]]) -> None:
-        """Commit the units of the group, then do its chores, which want no transaction."""
-        self._commit(db, [item for item in group if not isinstance(item[0], _Chore)])
-        for chore, future in group:
-            if isinstance(chore, _Chore):
-                try:
-                    self.pick_up(db)
-                    chore(db)
-                except BaseException as error:  # noqa: BLE001  (the asker's to handle)
-                    future.resolve(None, self._dialect.unavailable(error) or error)
-                else:
-                    future.resolve(None)
-
-    def _commit(self, db: peewee.Database, group: list[tuple[Unit[Any], Future[Any]]]) -> None:
-        """Commit the group; where one unit voids the transaction, run the others without it."""
-        while group:
-            error, culprit = self._transaction(db, group)
-            if error is None:
-                return
-            if culprit is None:
-                self._refuse(db, group, error)
-                return
-            group.pop(culprit)[1].resolve(None, error)
-
-    def _refuse(
-        self, db: peewee.Database, group: list[tuple[Unit[Any], Future[Any]]], error: BaseException
-    ) -> None:
-        """Answer with the error; where the disk is full, what is small may still fit on its own."""
-        full = isinstance(error, StorageUnavailable) and error.details.get("reason") == "full"
-        for unit, future in group:
-            refusal: BaseException | None = error
-            if full and len(group) > 1:
-                refusal, _ = self._transaction(db, [(unit, future)])
-            if refusal is not None:
-                future.resolve(None, refusal)
-
-    def _transaction(
-        self, db: peewee.Database, group: list[tuple[Unit[Any], Future[Any]]]
-    ) -> tuple[BaseException | None, int | None]:
-        """Run the units and commit.
-
-        Returns the error that made the whole transaction void, or None, and the place of the unit
-        that met it; no place where it was met at the beginning or the commit.
-        """
-        answers: list[tuple[Future[Any], Any, BaseException | None]] = []
-        at: int | None = None
-        try:
-            self._dialect.check_identity()
-            if self.health.corrupt is not None:
-                raise self.health.corrupt
-            self.pick_up(db)
-            connection = db.connection()
-            self.begin(connection)
-            for at, (unit, future) in enumerate(group):  # noqa: B007  (read where it fails)
-                answers.append((future, *self.run_unit(db, unit)))
-            at = None
-            self.commit(connection)
-        except BaseException as error:  # noqa: BLE001  (the askers' to handle)
-            return self._void(db, error, committing=len(answers) == len(group)), at
-        self.commits += 1
-        self.units += len(group)
-        self.health.update(None)
-        for future, value, refusal in answers:
-            future.resolve(value, refusal)
-        return None, None
-
-    def begin(self, connection: Any) -> None:
-        """Begin the transaction of a group."""
-        connection.execute("BEGIN IMMEDIATE")
-
-    def commit(self, connection: Any) -> None:
-        """Make it durable."""
-        connection.execute("COMMIT")
-
-    def run_unit(self, db: peewee.Database, unit: Unit[Any]) -> tuple[Any, BaseException | None]:
-        """Value and error of one unit, undone if it failed; raises what voids the transaction."""
-        connection = db.connection()
-        connection.execute("SAVEPOINT unit")
-        try:
-            value = unit(db)
-        except BaseException as error:
-            unavailable = self._dialect.unavailable(error)
-            if unavailable is not None or not self._dialect.in_transaction(db):
-                if unavailable is None:
-                    raise
-                raise unavailable from error
-            connection.execute("ROLLBACK TO unit; RELEASE unit")
-            return None, error
-        connection.execute("RELEASE unit")
-        return value, None
-
-    def _void(
-        self, db: peewee.Database, error: BaseException, *, committing: bool
-    ) -> BaseException:
-        try:
-            if not db.is_closed() and self._dialect.in_transaction(db):
-                db.connection().execute("ROLLBACK")
-        except Exception as second:  # noqa: BLE001  (the first error is the one to tell)
-            _log.error("rollback_failed", error=str(second))
-        unavailable = (
-            error if isinstance(error, StorageUnavailable) else self._dialect.unavailable(error)
-        )
-        if unavailable is None:
-            return error
-        if committing and unavailable.details.get("reason") not in ("full", "locked"):
-            unavailable.details["outcome"] = "unknown"
-        self.health.update(unavailable)
-        return unavailable
 
 
 class Storage:
@@ -373,7 +87,7 @@ class Storage:
         look()
         return answer
 
-    def _some_reader(self) -> _Worker:
+    def _some_reader(self) -> Worker:
         """The readers in turn; where there is none, the writer."""
         if not self._readers:
             return self._writer
@@ -385,7 +99,7 @@ class Storage:
 
         A connection of its own would hold the writer's lock, and units would be refused for it.
         """
-        return self._writer.submit(_Chore(self.dialect.upkeep))
+        return self._writer.submit(Chore(self.dialect.upkeep))
 
     @property
     def commits(self) -> int:

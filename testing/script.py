@@ -1,4 +1,4 @@
-"""How played jobs go: how long they take and whether they fail, by job or event, with seeded chance.
+"""How played jobs go: how long they take and whether they fail, by job or event, seeded.
 
 Promises: chance depends on the seed, the event, the instant and the attempt alone, so that one more
 event changes nothing for the others; what is neither given a duration nor a failure is not played.
@@ -20,9 +20,7 @@ from kalends.testing.virtual.executor import Played, SimulatedFailure
 __all__ = ["Durations", "Failures", "JobScript"]
 
 Duration = float | Callable[[pendulum.DateTime, int, random.Random], float]
-Failing = (
-    float | BaseException | Callable[[pendulum.DateTime, int, random.Random], "FailingAnswer"]
-)
+Failing = float | BaseException | Callable[[pendulum.DateTime, int, random.Random], "FailingAnswer"]
 FailingAnswer = bool | BaseException | None
 Durations = Duration | Mapping[str, Duration]
 """Seconds, a function of (due, attempt, rng) that gives them, or either by name."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
+from functools import partial
 from typing import Protocol
 
 import gevent
@@ -30,7 +31,7 @@ class SimulatedFailure(Exception):
 
 
 class Played(msgspec.Struct, frozen=True):
-    """How one attempt goes: how many seconds it takes, and what it raises in the end, if it does."""
+    """How one attempt goes: how many seconds it takes, and what it raises in the end, if so."""
 
     seconds: float = 0.0
     error: BaseException | None = None
@@ -107,13 +108,11 @@ class VirtualExecutor:
             self._tasks[task] = None
             played = self._script.play(task.claim)
             if played is None:
-                self._process.spawn(lambda task=task: self._really_run(task))  # type: ignore[misc]
+                self._process.spawn(partial(self._really_run, task))
             elif not task.begin():
                 self._leave(task)
             elif played.seconds > 0.0:
-                self._after(
-                    played.seconds, lambda task=task, played=played: self._end(task, played)
-                )  # type: ignore[misc]
+                self._after(played.seconds, partial(self._end, task, played))
             else:
                 self._end(task, played)
 

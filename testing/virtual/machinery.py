@@ -80,9 +80,7 @@ class VirtualHub(Hub):
     """The hub of a virtual process: the same timers and calls, on a loop without a thread."""
 
     def __init__(self, process: VirtualProcess, clock: Clock, settings: Settings) -> None:
-        super().__init__(
-            f"virtual-{process.pid}", clock, ask_timeout=settings.ask_timeout
-        )
+        super().__init__(f"virtual-{process.pid}", clock, ask_timeout=settings.ask_timeout)
         self._process = process
 
     def start(self, timeout: float = 10.0) -> None:

@@ -54,7 +54,7 @@ class VirtualProcess:
         """Called at the end, orderly or not, when nothing runs any more."""
         self._greenlets: set[Any] = set()
         self._killed = False
-        self._hub: Any = gevent.hub.Hub(loop=self.loop)
+        self._hub: Any = _make_hub(self.loop)
         self._hub.handle_error = self._report
 
     def is_gone(self, pid: int) -> bool:
@@ -99,7 +99,7 @@ class VirtualProcess:
         return True
 
     def _switch_in(self, switch: Callable[[], Any]) -> None:
-        before = get_hub_if_exists()
+        before: Any = get_hub_if_exists()
         set_hub(self._hub)
         self.loop.home = getcurrent()
         try:
@@ -165,3 +165,8 @@ class VirtualProcess:
             left.throw(gevent.GreenletExit)
 
         self._switch_in(throw)
+
+
+def _make_hub(loop: Any) -> Any:
+    """A gevent hub on a loop that is as much of gevent's as is used here."""
+    return gevent.hub.Hub(loop=loop)

@@ -1,11 +1,11 @@
 """``VirtualScheduler``: a ``kalends.Scheduler`` in virtual time.
 
-Promises: it is the real one (the same actors under the same supervisors, the same policies, the same
-storage code) with another ground under its feet: one thread, a clock that moves when told, and jobs
-that are called at once or only played. Every verb of ``Scheduler`` works and returns when all that
-it set going has come to rest. Two that are given the same calls and the same seed write the same
-ledger, byte for byte. ``kill`` ends it as a power cut would; ``start`` begins the next process on
-the same database, in memory too.
+Promises: it is the real one (the same actors under the same supervisors, the same policies, the
+same storage code) with another ground under its feet: one thread, a clock that moves when told, and
+jobs that are called at once or only played. Every verb of ``Scheduler`` works and returns when all
+that it set going has come to rest. Two that are given the same calls and the same seed write the
+same ledger, byte for byte. ``kill`` ends it as a power cut would; ``start`` begins the next process
+on the same database, in memory too.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import Any, Self
 
 import pendulum
 
-from kalends.clock import US, from_us
+from kalends.clock import from_us
 from kalends.errors import ValidationFailed
 from kalends.jobs.registry import Registry
 from kalends.lifecycle import Lifecycle, Live
+from kalends.messages import ClaimDue
 from kalends.scheduler import Scheduler
 from kalends.settings import Settings
 from kalends.shutdown import ShutdownReport
@@ -55,8 +56,8 @@ class VirtualScheduler(Scheduler):
 
     ``database`` as for ``Scheduler``, in memory by default. ``start`` is when time begins (default
     2027-01-01T00:00Z) and ``seed`` decides ids and chance; ``clock`` gives a ``ManualClock`` of
-    your own instead, ``world`` that of other virtual schedulers. ``durations`` and ``failures`` have
-    jobs played rather than called, see ``JobScript``. ``probe`` is asked at each step of each
+    your own instead, ``world`` that of other virtual schedulers. ``durations`` and ``failures``
+    have jobs played rather than called, see ``JobScript``. ``probe`` is asked at each step of each
     transaction. Settings are as for ``Scheduler``, but not read from the environment, and with the
     defaults of a test: see ``docs/testing.md``.
     """
@@ -217,6 +218,7 @@ class VirtualLifecycle(Lifecycle):
         self._gone.clear()
         self._over = system.over
         self._live = Live(system, self._ended)
+        process.on_end.append(_notice_jumps(system, self._world.clock))
         self._world.settle()
 
     async def start_async(self) -> None:
@@ -259,6 +261,22 @@ class VirtualLifecycle(Lifecycle):
         """End the process, if one lives."""
         if self._process is not None:
             self._process.kill()
+
+
+def _notice_jumps(system: System, clock: ManualClock) -> Callable[[], None]:
+    """Have the loop look as soon as the clock has jumped; returns what ends that.
+
+    A real one looks within ``max_sleep``, which is too long here to wait for.
+    """
+    apart = clock.now_us() - clock.monotonic_us
+
+    def look() -> None:
+        nonlocal apart
+        before, apart = apart, clock.now_us() - clock.monotonic_us
+        if before != apart:
+            system.loop.tell_urgent(ClaimDue())
+
+    return clock.on_change(look)
 
 
 _YEAR = 366 * 86_400.0

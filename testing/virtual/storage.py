@@ -1,9 +1,9 @@
 """Storage in virtual time: each unit of work runs when its turn comes, with no thread.
 
-Promises: transactions, savepoints, group commit and refusals are those of ``kalends.storage.engine``,
-for they are its code; what is in memory outlives a kill and a shutdown as a file would. A *probe* is
-told of every step of every transaction and may break it: raise ``StorageUnavailable`` (or an
-``apsw.Error``) to have the step fail, or kill the process there.
+Promises: transactions, savepoints, group commit and refusals are those of
+``kalends.storage.engine``, for they are its code; what is in memory outlives a kill and a shutdown
+as a file would. A *probe* is told of every step of every transaction and may break it: raise
+``StorageUnavailable`` (or an ``apsw.Error``) to have the step fail, or kill the process there.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import peewee
 
 from kalends.errors import NotInitialized
 from kalends.futures import Future, failed
-from kalends.storage.engine import Storage, Unit, Writer
+from kalends.storage.engine import Storage
 from kalends.storage.sqlite import SqliteDialect
+from kalends.storage.workers import Unit, Writer
 from kalends.testing.virtual.process import VirtualProcess
 
 __all__ = ["MemoryDialect", "Probe", "StorageStep", "VirtualStorage"]
@@ -37,7 +38,7 @@ class StorageStep(StrEnum):
     COMMIT = "commit"
     """Before the commit."""
     COMMITTED = "committed"
-    """After the commit, before anybody is answered: an error here is a commit of unknown outcome."""
+    """After the commit, before anybody is answered: an error here leaves its outcome unknown."""
 
 
 Probe = Callable[[StorageStep], None]
@@ -66,7 +67,9 @@ class MemoryDialect(SqliteDialect):
 class _VirtualWriter(Writer):
     """A writer without a thread: its turn comes by the process's loop."""
 
-    def __init__(self, dialect: SqliteDialect, process: VirtualProcess, probe: Probe | None) -> None:
+    def __init__(
+        self, dialect: SqliteDialect, process: VirtualProcess, probe: Probe | None
+    ) -> None:
         super().__init__("virtual-writer", dialect)
         self._process = process
         self._probe = probe

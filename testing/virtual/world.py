@@ -87,10 +87,17 @@ class World:
         self._check_thread()
         if self.inside:
             raise ValidationFailed("time cannot be moved from inside", path="instant")
-        while any([process.run() for process in list(self._processes)]):
-            for process in list(self._processes):
-                if process.finished:
-                    process.end()
+        while self._run_all():
+            continue
+
+    def _run_all(self) -> bool:
+        """Give each process its turn; False where none had anything to do."""
+        ran = False
+        for process in list(self._processes):
+            ran = process.run() or ran
+            if process.finished:
+                process.end()
+        return ran
 
     def next_wake(self) -> int | None:
         """When something is to happen next, in microseconds of monotonic time."""
@@ -158,9 +165,7 @@ class World:
 
     def _check_thread(self) -> None:
         if get_ident() != self._ident:
-            raise ValidationFailed(
-                "virtual time belongs to the thread that made it", path="thread"
-            )
+            raise ValidationFailed("virtual time belongs to the thread that made it", path="thread")
 
 
 _FOREVER = 1e9
