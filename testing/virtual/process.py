@@ -118,7 +118,8 @@ class VirtualProcess:
 
     def _report(self, context: object, kind: type, error: BaseException, _tb: object) -> None:
         if not issubclass(kind, gevent.GreenletExit):
-            _log.error("hub_callback_failed", hub=f"virtual-{self.pid}", exc_info=error)
+            hub = f"virtual-{self.pid}"
+            _log.error("hub_callback_failed", hub=hub, context=repr(context), exc_info=error)
 
     # -- ending --------------------------------------------------------------------------------
 
