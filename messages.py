@@ -153,11 +153,12 @@ class UpdateEvent(Message, frozen=True):
 
 
 class PauseEvent(Message, frozen=True):
-    """Stop looking at an event. Answer: ``Event``."""
+    """Stop looking at an event, up to the instant ``until`` where given. Answer: ``Event``."""
 
     event_id: str
     note: str | None = None
     author: str | None = None
+    until: int | None = None
 
 
 class ResumeEvent(Message, frozen=True):
@@ -326,7 +327,9 @@ class DueClaimed(Message, frozen=True):
     next_due: int | None
     """The earliest instant that is left and may be claimed ahead of time."""
     blocked_until: int | None
-    """The earliest instant that cannot be claimed ahead, because its event still runs."""
+    """The earliest instant that nothing can be done about ahead of time: its event still runs, or
+    a pause ends then.
+    """
     more: bool
     """True where the batch was full."""
 

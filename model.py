@@ -51,7 +51,10 @@ class EventStatus(StrEnum):
 
 
 EVENT_TRANSITIONS: dict[str, dict[EventStatus, EventStatus]] = {
-    "pause": {EventStatus.ACTIVE: EventStatus.PAUSED},
+    "pause": {
+        EventStatus.ACTIVE: EventStatus.PAUSED,
+        EventStatus.PAUSED: EventStatus.PAUSED,
+    },
     "resume": {EventStatus.PAUSED: EventStatus.ACTIVE},
     "complete": {EventStatus.ACTIVE: EventStatus.COMPLETED},
     "quarantine": {

@@ -73,9 +73,12 @@ class Verbs:
         return self.events.update(event_id, **changes).get()
 
     @refusing
-    def pause_event(self, event_id: str, **who: Any) -> Event:
-        """Stop looking at an event; ``note`` and ``author`` go to the journal."""
-        return self.events.pause(event_id, **who).get()
+    def pause_event(self, event_id: str, **how: Any) -> Event:
+        """Stop looking at an event; ``note`` and ``author`` go to the journal.
+
+        ``until``: the instant at which it is looked at again by itself.
+        """
+        return self.events.pause(event_id, **how).get()
 
     @refusing
     def resume_event(self, event_id: str, **who: Any) -> Event:

@@ -121,12 +121,13 @@ class EventManagerActor(Actor):
         )
 
     def _announce(self, events: Sequence[Event]) -> None:
-        """Tell the loop the earliest instant due among these; on the writer's thread, after the
-        commit.
+        """Tell the loop the earliest instant at which something is to be done about these; on the
+        writer's thread, after the commit.
         """
-        due = [to_us(event.next_due) for event in events if event.next_due is not None]
-        if due:
-            self._tell_loop(EventsChanged(min(due)))
+        instants = [at for event in events for at in (event.next_due, event.paused_until)]
+        known = [to_us(at) for at in instants if at is not None]
+        if known:
+            self._tell_loop(EventsChanged(min(known)))
 
     @handles(GetEvent)
     def get(self, message: GetEvent) -> Future[Event]:
@@ -202,7 +203,7 @@ class EventManagerActor(Actor):
     @handles(PauseEvent)
     def pause(self, message: PauseEvent) -> Future[Event]:
         """Stop looking at an event."""
-        return self._set_status(message, "pause")
+        return self._set_status(message, "pause", until=message.until)
 
     @handles(ResumeEvent)
     def resume(self, message: ResumeEvent) -> Future[Event]:
@@ -223,6 +224,8 @@ class EventManagerActor(Actor):
         self,
         message: PauseEvent | ResumeEvent | ReleaseEvent | DeleteEvent,
         verb: str,
+        *,
+        until: int | None = None,
     ) -> Future[Event]:
         return self._change_one(
             message.event_id,
@@ -233,6 +236,7 @@ class EventManagerActor(Actor):
                 now=now,
                 author=message.author,
                 note=message.note,
+                until=until,
                 given_back=given_back,
             ),
         )

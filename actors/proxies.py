@@ -172,10 +172,19 @@ class EventsProxy(_Proxy):
 
     @_in_future
     def pause(
-        self, event_id: str, *, note: str | None = None, author: str | None = None
+        self,
+        event_id: str,
+        *,
+        until: Any = None,
+        note: str | None = None,
+        author: str | None = None,
     ) -> Future[Event]:
-        """Stop looking at an event; what is due meanwhile is skipped as paused."""
-        return self._ask(PauseEvent(*_who(event_id, note, author)))
+        """Stop looking at an event; what is due meanwhile is skipped as paused.
+
+        With ``until``, an instant ahead, the pause ends by itself then. Pausing a paused event
+        replaces its note and its end.
+        """
+        return self._ask(PauseEvent(*_who(event_id, note, author), instant(until, "until")))
 
     @_in_future
     def resume(

@@ -77,7 +77,7 @@ async def in_asyncio(scheduler: Scheduler, event_id: str) -> None:
     print(f"asyncio: {total} active event, {event.name} at version {event.version}")
     try:
         await asyncio.wait_for(scheduler.events.pause(event_id, note="holiday"), timeout=5)
-        await scheduler.events.pause(event_id)
+        await scheduler.events.release(event_id)
     except kalends.TransitionError as error:
         print(f"asyncio: {error.code}: {error.message}")
 

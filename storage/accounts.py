@@ -31,6 +31,7 @@ __all__ = [
     "Held",
     "accounted_to",
     "close_account",
+    "end_moved",
     "end_unheld",
     "first_due",
     "give_back",
@@ -156,20 +157,39 @@ def _give_back_event(
 def end_unheld(db: peewee.Database, event_id: str, reason: Reason, *, now: int) -> None:
     """Skip, for the reason, the open executions of a parked event that belong to nobody.
 
-    One that was attempted before waits for the event's return, or is lost where it is deleted.
+    What was attempted before, asked for by a backfill, or moved to an instant ahead waits for the
+    event's return. Nothing waits where the event is deleted: what was attempted is lost then.
     """
-    unheld = (
-        (ExecutionRow.event_id == event_id)
-        & ExecutionRow.ended_at.is_null()
-        & ExecutionRow.node.is_null()
-    )
+    unheld = _unheld(event_id)
+    unwanted = ExecutionRow.attempt == 0
+    if reason is not Reason.DELETED:
+        unwanted &= ExecutionRow.batch.is_null() & (
+            ExecutionRow.moved_to.is_null() | (ExecutionRow.moved_to <= now)
+        )
     ExecutionRow.update(fate=Fate.SKIPPED.value, reason=reason.value, ended_at=now).where(
-        unheld, ExecutionRow.attempt == 0
+        unheld, unwanted
     ).execute(db)
     if reason is Reason.DELETED:
         ExecutionRow.update(
             fate=Fate.LOST.value, reason=Reason.PROCESS_DIED.value, ended_at=now
         ).where(unheld).execute(db)
+
+
+def end_moved(
+    db: peewee.Database, event_id: str, reason: Reason, *, closing: int, now: int
+) -> None:
+    """Skip, for the reason, what was moved to an instant up to ``closing`` and has not begun."""
+    ExecutionRow.update(fate=Fate.SKIPPED.value, reason=reason.value, ended_at=now).where(
+        _unheld(event_id), ExecutionRow.attempt == 0, ExecutionRow.moved_to <= closing
+    ).execute(db)
+
+
+def _unheld(event_id: str) -> Any:
+    return (
+        (ExecutionRow.event_id == event_id)
+        & ExecutionRow.ended_at.is_null()
+        & ExecutionRow.node.is_null()
+    )
 
 
 def _make_due(db: peewee.Database, event_id: str, due: int) -> None:

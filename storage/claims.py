@@ -22,12 +22,14 @@ from kalends.storage.accounts import give_back
 from kalends.storage.batch import EVENT_PART, Batch, BatchWriter
 from kalends.storage.gaps import write_gap
 from kalends.storage.instants import execution_at, free_instant
+from kalends.storage.journal import Stamp
 from kalends.storage.manual import claim_manually
 from kalends.storage.models import EventRow, ExecutionRow
 from kalends.storage.paging import first_row
 from kalends.storage.quarantine import quarantine, refuse
 from kalends.storage.rows import load_policies, load_trigger
 from kalends.storage.sqlite import SqliteDialect
+from kalends.storage.statuses import end_pauses, first_pause_end
 from kalends.storage.unowned import claim_unowned, first_ready
 
 __all__ = ["ClaimStore", "Claimed"]
@@ -42,7 +44,9 @@ class Claimed(msgspec.Struct, frozen=True):
     next_due: int | None
     """The earliest instant that is left and may be claimed ahead of time."""
     blocked_until: int | None
-    """The earliest instant that cannot be claimed ahead, because its event still runs."""
+    """The earliest instant that nothing can be done about ahead of time: its event still runs, or
+    a pause ends then.
+    """
     more: bool
     """True where the batch was full: claim again at once."""
 
@@ -69,6 +73,8 @@ class ClaimStore:
 
         ``settled`` are executions of this node that have ended but are not recorded yet.
         """
+        stamp = Stamp(now=now, ids=self._ids, node=self._node)
+        resumed = end_pauses(db, stamp, limit=limit)
         claims = claim_unowned(
             db, now=now, horizon=now + ahead, limit=limit, ids=self._ids, node=self._node
         )
@@ -84,7 +90,7 @@ class ClaimStore:
             tuple(claims),
             _earliest(db, now + ahead),
             _earliest_blocked(db, now, now + ahead),
-            more=len(rows) >= limit or taken >= limit,
+            more=max(len(rows), taken, resumed) >= limit,
         )
 
     def _due_rows(
@@ -208,11 +214,12 @@ def _earliest(db: peewee.Database, after: int) -> int | None:
         EventRow.status == EventStatus.ACTIVE.value, EventRow.next_due > after
     )
     row = first_row(db, query)
-    found = [None if row is None else row[0], first_ready(db, after)]
+    found = [None if row is None else row[0], first_ready(db, after), first_pause_end(db, after)]
     return min((due for due in found if due is not None), default=None)
 
 
 def _earliest_blocked(db: peewee.Database, now: int, horizon: int) -> int | None:
     due, active = EventRow.next_due, EventRow.status == EventStatus.ACTIVE.value
     row = first_row(db, EventRow.select(fn.MIN(due)).where(active, due > now, due <= horizon))
-    return None if row is None else row[0]
+    found = [None if row is None else row[0], first_pause_end(db, now)]
+    return min((due for due in found if due is not None and due <= horizon), default=None)

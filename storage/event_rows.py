@@ -19,7 +19,7 @@ from kalends.storage.paging import first_row
 from kalends.storage.rows import EVENT_COLUMNS, dump, dump_trigger, load_policies, load_trigger
 from kalends.triggers import Trigger
 
-__all__ = ["changed_fields", "event_row", "ids_by_name", "named"]
+__all__ = ["changed_fields", "event_row", "ids_by_name", "named", "write_event"]
 
 _CHUNK = 500
 
@@ -36,6 +36,15 @@ def event_row(db: peewee.Database, event_id: str, *, deleted: bool = False) -> t
 def named(row: Sequence[Any]) -> dict[str, Any]:
     """A row of ``EVENT_COLUMNS`` by column name."""
     return {field.name: value for field, value in zip(EVENT_COLUMNS, row, strict=True)}
+
+
+def write_event(
+    db: peewee.Database, old: dict[str, Any], fresh: dict[str, Any], *, now: int
+) -> None:
+    """Change columns of the event in the row ``old``: a new version of it."""
+    EventRow.update(**fresh, version=old["version"] + 1, updated_at=now).where(
+        EventRow.id == old["id"]
+    ).execute(db)
 
 
 def ids_by_name(db: peewee.Database, names: Sequence[str]) -> dict[str, str]:

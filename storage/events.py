@@ -13,26 +13,13 @@ from typing import Any
 import msgspec
 import peewee
 
-from kalends.errors import (
-    ConflictError,
-    TransitionError,
-    VersionConflict,
-)
+from kalends.errors import ConflictError, VersionConflict
 from kalends.ids import IdSource
 from kalends.messages import Changes, Claim, Definition, OnConflict
-from kalends.model import EVENT_TRANSITIONS, Event, EventStatus, JournalKind, Reason
-from kalends.storage.accounts import (
-    PARKED,
-    close_account,
-    end_unheld,
-    first_due,
-    give_back,
-    opening,
-    told_to,
-)
-from kalends.storage.event_rows import changed_fields, event_row, ids_by_name, named
-from kalends.storage.gaps import span_until, write_gap
-from kalends.storage.journal import write_entry
+from kalends.model import Event, EventStatus, JournalKind, Reason
+from kalends.storage.accounts import close_account, first_due, give_back, opening
+from kalends.storage.event_rows import changed_fields, event_row, ids_by_name, named, write_event
+from kalends.storage.journal import Stamp, write_entry
 from kalends.storage.models import EventRow, TagRow
 from kalends.storage.rows import (
     EVENT_COLUMNS,
@@ -42,6 +29,7 @@ from kalends.storage.rows import (
     load_trigger,
 )
 from kalends.storage.sqlite import SqliteDialect
+from kalends.storage.statuses import current_row, set_status, transition
 from kalends.triggers import Trigger
 
 __all__ = ["EventStore"]
@@ -60,6 +48,10 @@ class EventStore:
         self._dialect = dialect
         self._ids = ids
         self._node = node
+
+    def stamp(self, now: int, author: str | None, note: str | None = None) -> Stamp:
+        """What lines of the journal begin with, where this node writes them."""
+        return Stamp(now=now, ids=self._ids, node=self._node, author=author, note=note)
 
     # -- create --------------------------------------------------------------------------------
 
@@ -217,7 +209,7 @@ class EventStore:
         ``TransitionError``. With ``quiet`` a change that changes nothing is no change: the version
         stays.
         """
-        old = named(event_row(db, event_id))
+        old = current_row(db, event_id, self.stamp(now, author))
         if version is not None and version != old["version"]:
             raise VersionConflict(
                 f"the event is at version {old['version']}, not {version}: read it again",
@@ -250,7 +242,7 @@ class EventStore:
         self, db: peewee.Database, old: dict[str, Any], rule: Trigger, now: int
     ) -> dict[str, Any]:
         """Close the old rule's account and open the new one's."""
-        status = _transition("reschedule", old["status"])
+        status = transition("reschedule", old["status"])
         reason = Reason.PAUSED if old["status"] == EventStatus.PAUSED else Reason.SUPERSEDED
         closing, since, next_due = opening(db, old, rule, now)
         kept = close_account(db, old, closing, reason, now=now, ids=self._ids)
@@ -270,70 +262,22 @@ class EventStore:
         now: int,
         author: str | None = None,
         note: str | None = None,
+        until: int | None = None,
         given_back: Sequence[Claim] = (),
         **evidence: Any,
     ) -> Event:
-        """Carry out ``pause``, ``resume``, ``release`` or ``delete``. Raises
-        ``TransitionError``.
+        """Carry out ``pause``, ``resume``, ``release`` or ``delete``; see
+        ``statuses.set_status``.
         """
-        old = named(event_row(db, event_id))
-        status = _transition(verb, old["status"])
-        if give_back(db, given_back, self._node, now=now, status=status):
-            old = named(event_row(db, event_id))
-        fresh: dict[str, Any] = {"status": status.value, "status_note": note}
-        if verb in ("resume", "release"):
-            fresh |= self._reopen(db, old, verb, now)
-        elif verb == "delete":
-            fresh |= self._bury(db, old, now)
-        self._write(db, old, fresh, now)
-        if status in PARKED:
-            end_unheld(db, event_id, PARKED[status], now=now)
-        write_entry(
-            db,
-            _JOURNAL_OF[verb],
-            now=now,
-            ids=self._ids,
-            event_id=event_id,
-            node=self._node,
-            author=author,
-            note=note,
-            **evidence,
-        )
+        stamp = self.stamp(now, author, note)
+        set_status(db, event_id, verb, stamp, until=until, given_back=given_back, **evidence)
         return self.get(db, event_id, deleted=True)
-
-    def _reopen(
-        self, db: peewee.Database, old: dict[str, Any], verb: str, now: int
-    ) -> dict[str, Any]:
-        """Skip what was due up to ``now``; raises ``ValidationFailed`` where the rule cannot be
-        read.
-        """
-        rule = load_trigger(old["trigger"])
-        reason = Reason.PAUSED if verb == "resume" else Reason.QUARANTINED
-        next_due = old["next_due"]
-        span = span_until(rule, next_due, now, reason.value)
-        if span is not None:
-            write_gap(db, old["id"], old["version"], rule, span, now=now, ids=self._ids)
-            next_due = rule.next_us(now)
-        if next_due is None:
-            return {"next_due": None, "status": EventStatus.COMPLETED.value}
-        return {"next_due": next_due}
-
-    def _bury(self, db: peewee.Database, old: dict[str, Any], now: int) -> dict[str, Any]:
-        """Close the account of an event that is deleted."""
-        reason = Reason.PAUSED if old["status"] == EventStatus.PAUSED else Reason.DELETED
-        closing = max(now, told_to(db, old))
-        kept = close_account(db, old, closing, reason, now=now, ids=self._ids)
-        TagRow.delete().where(TagRow.event_id == old["id"]).execute(db)
-        fresh: dict[str, Any] = {"next_due": None, "rule_since": closing + 1}
-        return fresh if kept else {**fresh, "accounted_from": closing + 1}
 
     def _write(
         self, db: peewee.Database, old: dict[str, Any], fresh: dict[str, Any], now: int
     ) -> None:
         try:
-            EventRow.update(**fresh, version=old["version"] + 1, updated_at=now).where(
-                EventRow.id == old["id"]
-            ).execute(db)
+            write_event(db, old, fresh, now=now)
         except peewee.IntegrityError as error:
             raise ConflictError(
                 f"an event named {fresh.get('name')!r} exists", path="name", name=fresh.get("name")
@@ -348,23 +292,3 @@ class EventStore:
     def give_back(self, db: peewee.Database, claims: Sequence[Claim], *, now: int) -> None:
         """Undo this node's claims that have not begun; see ``accounts.give_back``."""
         give_back(db, claims, self._node, now=now)
-
-
-_JOURNAL_OF = {
-    "pause": JournalKind.EVENT_PAUSED,
-    "resume": JournalKind.EVENT_RESUMED,
-    "release": JournalKind.EVENT_RELEASED,
-    "delete": JournalKind.EVENT_DELETED,
-}
-
-
-def _transition(verb: str, status: str) -> EventStatus:
-    after = EVENT_TRANSITIONS[verb].get(EventStatus(status))
-    if after is None:
-        allowed = ", ".join(EVENT_TRANSITIONS[verb])
-        raise TransitionError(
-            f"cannot {verb} an event that is {status}; only one that is {allowed}",
-            verb=verb,
-            status=status,
-        )
-    return after

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import peewee
 
 from kalends.ids import IdSource
@@ -13,12 +14,42 @@ from kalends.storage.models import JournalRow
 from kalends.storage.paging import page
 from kalends.storage.rows import JOURNAL_COLUMNS, dump, journal_of
 
-__all__ = ["list_entries", "write_entry"]
+__all__ = ["Stamp", "list_entries", "note_down", "write_entry"]
 
 # Spelled out once: Peewee takes longer to build the statement than SQLite to run it.
 _INSERT = JournalRow.insert(
     id="", at=0, kind="", event_id=None, node=None, author=None, note=None, details=""
 ).sql()[0]
+
+
+class Stamp(msgspec.Struct, frozen=True, kw_only=True):
+    """When and on which node something is written, where its ids come from, and who asked for it.
+
+    ``now`` is in microseconds.
+    """
+
+    now: int
+    ids: IdSource
+    node: str
+    author: str | None = None
+    note: str | None = None
+
+
+def note_down(
+    db: peewee.Database, kind: JournalKind, stamp: Stamp, event_id: str | None, **details: Any
+) -> str:
+    """Write one line about an event; its id."""
+    return write_entry(
+        db,
+        kind,
+        now=stamp.now,
+        ids=stamp.ids,
+        event_id=event_id,
+        node=stamp.node,
+        author=stamp.author,
+        note=stamp.note,
+        **details,
+    )
 
 
 def write_entry(
@@ -32,10 +63,12 @@ def write_entry(
     author: str | None = None,
     note: str | None = None,
     **details: Any,
-) -> None:
-    """Write one line. ``details`` are JSON values."""
-    row = (ids(), now, kind.value, event_id, node, author, note, dump(details))
+) -> str:
+    """Write one line; its id. ``details`` are JSON values."""
+    entry_id = ids()
+    row = (entry_id, now, kind.value, event_id, node, author, note, dump(details))
     db.execute_sql(_INSERT, row)
+    return entry_id
 
 
 def list_entries(db: peewee.Database, query: JournalQuery) -> Page[JournalEntry]:

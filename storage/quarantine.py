@@ -19,7 +19,10 @@ def quarantine(
 ) -> None:
     """Park an event that cannot be carried out, with the evidence in the journal."""
     changed = EventRow.update(
-        status=EventStatus.QUARANTINED.value, version=EventRow.version + 1, updated_at=now
+        status=EventStatus.QUARANTINED.value,
+        paused_until=None,
+        version=EventRow.version + 1,
+        updated_at=now,
     ).where(
         EventRow.id == event_id,
         EventRow.status.in_([status.value for status in EVENT_TRANSITIONS["quarantine"]]),

@@ -53,7 +53,7 @@ ok=False VALIDATION_FAILED at kwargs.name.first
 ok=False JOB_NOT_FOUND: no job 'gret' is registered (did you mean 'greet'?)
 raised VERSION_CONFLICT: {'expected': 1, 'actual': 2}
 asyncio: 1 active event, greet at version 2
-asyncio: TRANSITION_REFUSED: cannot pause an event that is paused; only one that is active
+asyncio: TRANSITION_REFUSED: cannot release an event that is paused; only one that is quarantined
 succeeded: 'hello, Ada', manual=True
 housekeeping errors: {}
 next two are weekdays at 9: True

@@ -129,9 +129,10 @@ def test_status_changes_follow_the_table(virtual: Any) -> None:
     assert caught.value.details == {"verb": "resume", "status": "active"}
     virtual.scheduler.pause_event(event.id)
     with pytest.raises(TransitionError):
-        virtual.scheduler.pause_event(event.id)
-    with pytest.raises(TransitionError):
         virtual.scheduler.release_event(event.id)
+    virtual.scheduler.delete_event(event.id)
+    with pytest.raises(EventNotFound):
+        virtual.scheduler.pause_event(event.id)
 
 
 def test_an_event_that_replaces_itself_unchanged_keeps_its_account(armed: Any) -> None:

@@ -114,7 +114,9 @@ class Life:
             self.held["here"] += given_back
 
     def pause(self) -> None:
-        self.change(self.ledger.here.events.set_status, "pause")
+        ahead = self.rng.choice([None, None, 1, 7 * US, 40 * US])
+        until = None if ahead is None else self.ledger.now + ahead
+        self.change(self.ledger.here.events.set_status, "pause", until=until)
 
     def resume(self) -> None:
         self.change(self.ledger.here.events.set_status, "resume")
@@ -224,7 +226,10 @@ def _check_open_executions(ledger: Ledger) -> None:
     """No execution waits for nobody, what was skipped never ran, and attempts have no holes.
 
     Of an event that is parked only what was attempted before may wait; of a deleted one nothing.
+    Only a pause has an end.
     """
+    ends = EventRow.select(EventRow.status).where(EventRow.paused_until.is_null(False))
+    assert {status for (status,) in ledger.rows(ends)} <= {"paused"}
     query = (
         ExecutionRow.select(EventRow.status, ExecutionRow.attempt)
         .join(EventRow, on=(EventRow.id == ExecutionRow.event_id))
