@@ -25,7 +25,7 @@ from kalends.storage.instants import execution_at, free_instant
 from kalends.storage.journal import Stamp
 from kalends.storage.manual import claim_manually
 from kalends.storage.models import EventRow, ExecutionRow
-from kalends.storage.paging import first_row
+from kalends.storage.prepared import Prepared, hole
 from kalends.storage.quarantine import quarantine, refuse
 from kalends.storage.rows import load_policies, load_trigger
 from kalends.storage.sqlite import SqliteDialect
@@ -35,6 +35,49 @@ from kalends.storage.unowned import claim_unowned, first_ready
 __all__ = ["ClaimStore", "Claimed"]
 
 _COLUMNS = (*EVENT_PART, EventRow.next_due, EventRow.version)
+_ACTIVE = EventRow.status == EventStatus.ACTIVE.value
+_BEGUN_HERE = (
+    ExecutionRow.event_id == EventRow.id,
+    ExecutionRow.ended_at.is_null(),
+    ExecutionRow.attempt > 0,
+)
+"""Executions of the event at hand that are claimed, run, or wait for another attempt. What waits
+for its first attempt does not overlap anything yet.
+"""
+_OPEN_COUNT = ExecutionRow.select(fn.COUNT(ExecutionRow.id)).where(*_BEGUN_HERE)
+
+_DUE = Prepared(
+    EventRow.select(*_COLUMNS, _OPEN_COUNT.alias("open_count"))
+    .where(_ACTIVE, EventRow.next_due <= hole("now"))
+    .order_by(EventRow.next_due)
+    .limit(hole("limit"))
+)
+_SOON = Prepared(
+    EventRow.select(*_COLUMNS, peewee.Value(0))
+    .where(
+        _ACTIVE,
+        EventRow.next_due > hole("now"),
+        EventRow.next_due <= hole("horizon"),
+        _OPEN_COUNT == 0,
+    )
+    .order_by(EventRow.next_due)
+    .limit(hole("limit"))
+)
+_BEGUN = Prepared(
+    ExecutionRow.select(ExecutionRow.id).where(
+        ExecutionRow.event_id == hole("event_id"),
+        ExecutionRow.ended_at.is_null(),
+        ExecutionRow.attempt > 0,
+    )
+)
+_EARLIEST = Prepared(
+    EventRow.select(fn.MIN(EventRow.next_due)).where(_ACTIVE, EventRow.next_due > hole("after"))
+)
+_EARLIEST_SOON = Prepared(
+    EventRow.select(fn.MIN(EventRow.next_due)).where(
+        _ACTIVE, EventRow.next_due > hole("now"), EventRow.next_due <= hole("horizon")
+    )
+)
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -97,36 +140,14 @@ class ClaimStore:
         self, db: peewee.Database, now: int, ahead: int, limit: int
     ) -> list[tuple[Any, ...]]:
         """Events due by now, and those due within the horizon that have no open execution."""
-        opened = _begun_executions()
-        due = (
-            EventRow.select(*_COLUMNS, opened.alias("open_count"))
-            .where(EventRow.status == EventStatus.ACTIVE.value, EventRow.next_due <= now)
-            .order_by(EventRow.next_due)
-            .limit(limit)
-        )
-        rows = list(due.tuples().execute(db))
+        rows = _DUE.rows(db, now=now, limit=limit)
         if len(rows) < limit and ahead > 0:
-            soon = (
-                EventRow.select(*_COLUMNS, peewee.Value(0))
-                .where(
-                    EventRow.status == EventStatus.ACTIVE.value,
-                    EventRow.next_due > now,
-                    EventRow.next_due <= now + ahead,
-                    opened == 0,
-                )
-                .order_by(EventRow.next_due)
-                .limit(limit - len(rows))
-            )
-            rows += soon.tuples().execute(db)
+            rows += _SOON.rows(db, now=now, horizon=now + ahead, limit=limit - len(rows))
         return rows
 
     def _open_count(self, db: peewee.Database, event_id: str, settled: frozenset[str]) -> int:
-        query = ExecutionRow.select(ExecutionRow.id).where(
-            ExecutionRow.event_id == event_id,
-            ExecutionRow.ended_at.is_null(),
-            ExecutionRow.attempt > 0,
-        )
-        return sum(1 for (open_id,) in query.tuples().execute(db) if open_id not in settled)
+        found = _BEGUN.rows(db, event_id=event_id)
+        return sum(1 for (open_id,) in found if open_id not in settled)
 
     def _plan_one(
         self, db: peewee.Database, batch: Batch, columns: Sequence[Any], open_count: int, now: int
@@ -199,27 +220,15 @@ class ClaimStore:
         return give_back(db, claims, self._node, now=now)
 
 
-def _begun_executions() -> Any:
-    """How many executions of the event at hand are claimed, run, or wait for another attempt, as a
-    subquery. What waits for its first attempt does not overlap anything yet."""
-    return ExecutionRow.select(fn.COUNT(ExecutionRow.id)).where(
-        ExecutionRow.event_id == EventRow.id,
-        ExecutionRow.ended_at.is_null(),
-        ExecutionRow.attempt > 0,
-    )
-
-
 def _earliest(db: peewee.Database, after: int) -> int | None:
-    query = EventRow.select(fn.MIN(EventRow.next_due)).where(
-        EventRow.status == EventStatus.ACTIVE.value, EventRow.next_due > after
-    )
-    row = first_row(db, query)
-    found = [None if row is None else row[0], first_ready(db, after), first_pause_end(db, after)]
+    found = [
+        _EARLIEST.value(db, after=after),
+        first_ready(db, after),
+        first_pause_end(db, after),
+    ]
     return min((due for due in found if due is not None), default=None)
 
 
 def _earliest_blocked(db: peewee.Database, now: int, horizon: int) -> int | None:
-    due, active = EventRow.next_due, EventRow.status == EventStatus.ACTIVE.value
-    row = first_row(db, EventRow.select(fn.MIN(due)).where(active, due > now, due <= horizon))
-    found = [None if row is None else row[0], first_pause_end(db, now)]
+    found = [_EARLIEST_SOON.value(db, now=now, horizon=horizon), first_pause_end(db, now)]
     return min((due for due in found if due is not None and due <= horizon), default=None)

@@ -24,11 +24,32 @@ from kalends.policies import Delivery
 from kalends.storage.accounts import Held, give_back
 from kalends.storage.journal import write_entry
 from kalends.storage.models import AttemptRow, EventRow, ExecutionRow, NodeRow
+from kalends.storage.prepared import Prepared, hole
 from kalends.storage.rows import load_policies
 
 __all__ = ["NodeStore", "Process", "Rescue", "ThisProcess", "place_of_this_process"]
 
 _log = get_log()
+
+_RENEW = Prepared(NodeRow.update(lease_until=hole("lease_until")).where(NodeRow.id == hole("node")))
+_OTHERS = Prepared(
+    NodeRow.select(NodeRow.id, NodeRow.place, NodeRow.pid, NodeRow.lease_until).where(
+        NodeRow.id != hole("node")
+    )
+)
+_HELD = Prepared(
+    ExecutionRow.select(
+        ExecutionRow.id,
+        ExecutionRow.event_id,
+        ExecutionRow.due,
+        ExecutionRow.attempt,
+        ExecutionRow.manual,
+    ).where(
+        ExecutionRow.node == hole("node"),
+        ExecutionRow.ended_at.is_null(),
+        ExecutionRow.claimed_at < hole("before"),
+    )
+)
 
 
 class Process(Protocol):
@@ -101,8 +122,7 @@ class NodeStore:
 
     def register(self, db: peewee.Database, *, now: int) -> None:
         """Enter this process, or its lease again after somebody declared it dead."""
-        known = NodeRow.update(lease_until=now + self._lease_us).where(NodeRow.id == self._node)
-        if known.execute(db):
+        if _RENEW.change(db, lease_until=now + self._lease_us, node=self._node):
             return
         NodeRow.insert(
             id=self._node,
@@ -125,8 +145,7 @@ class NodeStore:
         """Prolong the lease; False where this node had been declared dead meanwhile (it is entered
         anew).
         """
-        held = NodeRow.update(lease_until=now + self._lease_us).where(NodeRow.id == self._node)
-        if held.execute(db):
+        if _RENEW.change(db, lease_until=now + self._lease_us, node=self._node):
             return True
         self.register(db, now=now)
         return False
@@ -166,20 +185,9 @@ class NodeStore:
 
     def held(self, db: peewee.Database, *, before: int) -> tuple[Held, ...]:
         """The open executions of this node that were claimed before an instant."""
-        query = ExecutionRow.select(
-            ExecutionRow.id,
-            ExecutionRow.event_id,
-            ExecutionRow.due,
-            ExecutionRow.attempt,
-            ExecutionRow.manual,
-        ).where(
-            ExecutionRow.node == self._node,
-            ExecutionRow.ended_at.is_null(),
-            ExecutionRow.claimed_at < before,
-        )
         return tuple(
             Held(id, event_id, due, attempt, bool(manual))
-            for id, event_id, due, attempt, manual in query.tuples().execute(db)
+            for id, event_id, due, attempt, manual in _HELD.rows(db, node=self._node, before=before)
         )
 
     def give_back(self, db: peewee.Database, held: Sequence[Held], *, now: int) -> None:
@@ -187,12 +195,9 @@ class NodeStore:
         give_back(db, held, self._node, now=now)
 
     def _dead_nodes(self, db: peewee.Database, now: int) -> list[str]:
-        query = NodeRow.select(NodeRow.id, NodeRow.place, NodeRow.pid, NodeRow.lease_until).where(
-            NodeRow.id != self._node
-        )
         return [
             node
-            for node, place, pid, lease_until in query.tuples().execute(db)
+            for node, place, pid, lease_until in _OTHERS.rows(db, node=self._node)
             if lease_until < now or (place == self._process.place and self._process.is_gone(pid))
         ]
 

@@ -32,13 +32,22 @@ from kalends.storage.event_rows import event_row, named, write_event
 from kalends.storage.gaps import span_until, write_gap
 from kalends.storage.journal import Stamp, note_down
 from kalends.storage.models import EventRow, TagRow
-from kalends.storage.paging import first_row
+from kalends.storage.prepared import Prepared, hole
 from kalends.storage.quarantine import quarantine
 from kalends.storage.rows import load_trigger
 from kalends.triggers import Trigger
 
 __all__ = ["current_row", "end_pauses", "first_pause_end", "set_status", "transition"]
 
+_OVER = Prepared(
+    EventRow.select(EventRow.id)
+    .where(EventRow.paused_until <= hole("now"))
+    .order_by(EventRow.paused_until)
+    .limit(hole("limit"))
+)
+_FIRST_END = Prepared(
+    EventRow.select(fn.MIN(EventRow.paused_until)).where(EventRow.paused_until > hole("after"))
+)
 _JOURNAL_OF = {
     "pause": JournalKind.EVENT_PAUSED,
     "resume": JournalKind.EVENT_RESUMED,
@@ -166,23 +175,16 @@ def current_row(
 
 def end_pauses(db: peewee.Database, stamp: Stamp, *, limit: int) -> int:
     """End the pauses that have come to their end, the oldest first; how many there were."""
-    query = (
-        EventRow.select(EventRow.id)
-        .where(EventRow.paused_until <= stamp.now)
-        .order_by(EventRow.paused_until)
-        .limit(limit)
-    )
-    found = [event_id for (event_id,) in list(query.tuples().execute(db))]
-    for event_id in found:
+    found = _OVER.rows(db, now=stamp.now, limit=limit)
+    for (event_id,) in found:
         _end_pause(db, named(event_row(db, event_id)), stamp)
     return len(found)
 
 
 def first_pause_end(db: peewee.Database, after: int) -> int | None:
     """The earliest instant after ``after`` at which a pause ends."""
-    query = EventRow.select(fn.MIN(EventRow.paused_until)).where(EventRow.paused_until > after)
-    row = first_row(db, query)
-    return None if row is None else row[0]
+    found: int | None = _FIRST_END.value(db, after=after)
+    return found
 
 
 def _end_pause(db: peewee.Database, old: dict[str, Any], stamp: Stamp) -> None:

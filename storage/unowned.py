@@ -15,34 +15,43 @@ from kalends.messages import Claim
 from kalends.model import EventStatus, Fate
 from kalends.storage.batch import EVENT_PART, claim_of
 from kalends.storage.models import EventRow, ExecutionRow
-from kalends.storage.paging import first_row
+from kalends.storage.prepared import Prepared, hole
 from kalends.storage.quarantine import quarantine
 from kalends.storage.rows import load_policies
 
 __all__ = ["claim_unowned", "first_ready"]
+
+_READY = Prepared(
+    ExecutionRow.select(
+        *EVENT_PART, ExecutionRow.due, ExecutionRow.version, ExecutionRow.id,
+        ExecutionRow.attempt, ExecutionRow.manual, ExecutionRow.ready_at,
+    )
+    .join(EventRow, on=(EventRow.id == ExecutionRow.event_id))
+    .where(
+        ExecutionRow.ended_at.is_null(),
+        ExecutionRow.node.is_null(),
+        ExecutionRow.ready_at <= hole("horizon"),
+        EventRow.status.in_((EventStatus.ACTIVE.value, EventStatus.COMPLETED.value)),
+    )
+    .order_by(ExecutionRow.ready_at)
+    .limit(hole("limit"))
+)  # fmt: skip
+_FIRST_READY = Prepared(
+    ExecutionRow.select(fn.MIN(ExecutionRow.ready_at)).where(
+        ExecutionRow.node.is_null(),
+        ExecutionRow.ended_at.is_null(),
+        ExecutionRow.ready_at > hole("after"),
+    )
+)
 
 
 def claim_unowned(
     db: peewee.Database, *, now: int, horizon: int, limit: int, ids: IdSource, node: str
 ) -> list[Claim]:
     """Take, for ``node``, what may begin by ``horizon``, oldest first."""
-    query = (
-        ExecutionRow.select(
-            *EVENT_PART, ExecutionRow.due, ExecutionRow.version, ExecutionRow.id,
-            ExecutionRow.attempt, ExecutionRow.manual, ExecutionRow.ready_at,
-        )
-        .join(EventRow, on=(EventRow.id == ExecutionRow.event_id))
-        .where(
-            ExecutionRow.ended_at.is_null(),
-            ExecutionRow.node.is_null(),
-            ExecutionRow.ready_at <= horizon,
-            EventRow.status.in_((EventStatus.ACTIVE.value, EventStatus.COMPLETED.value)),
-        )
-        .order_by(ExecutionRow.ready_at)
-        .limit(limit)
-    )  # fmt: skip
     claims = []
-    for *columns, execution_id, attempt, manual, ready_at in list(query.tuples().execute(db)):
+    found = _READY.rows(db, horizon=horizon, limit=limit)
+    for *columns, execution_id, attempt, manual, ready_at in found:
         try:
             claim = claim_of(
                 columns,
@@ -69,8 +78,5 @@ def claim_unowned(
 
 def first_ready(db: peewee.Database, after: int) -> int | None:
     """The earliest instant after ``after`` at which one of them may begin."""
-    query = ExecutionRow.select(fn.MIN(ExecutionRow.ready_at)).where(
-        ExecutionRow.node.is_null(), ExecutionRow.ended_at.is_null(), ExecutionRow.ready_at > after
-    )
-    row = first_row(db, query)
-    return None if row is None else row[0]
+    found: int | None = _FIRST_READY.value(db, after=after)
+    return found

@@ -7,7 +7,8 @@ greenlet of its own and takes no time, unless it calls ``kalends.testing.sleep``
 
 from __future__ import annotations
 
-from collections import deque
+import heapq
+import itertools
 from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
 from functools import partial
@@ -59,16 +60,18 @@ class VirtualExecutor:
         self._script = script
         self._after = after
         self._context: Context = copy_context()
-        self._queue: deque[Task] = deque()
+        self._queue: list[tuple[int, int, Task]] = []
+        self._submitted = itertools.count()
         self._tasks: dict[Task, None] = {}
+        self._released: set[Task] = set()
         self._started = False
         self._stopped = False
         self._idle: Future[None] | None = None
 
     @property
     def running(self) -> int:
-        """How many tasks run now."""
-        return len(self._tasks)
+        """How many tasks run now that were not released."""
+        return len(self._tasks) - len(self._released)
 
     @property
     def queued(self) -> int:
@@ -84,13 +87,20 @@ class VirtualExecutor:
         """Put the tasks in line. Raises ``NotInitialized`` after ``stop``."""
         if self._stopped:
             raise NotInitialized(f"executor {self.name!r} has stopped")
-        self._queue.extend(tasks)
+        for task in tasks:
+            heapq.heappush(self._queue, (-task.claim.priority, next(self._submitted), task))
         self._process.call(self._fill)
+
+    def release(self, task: Task) -> None:
+        """Count a task that runs no longer: another one may begin in its place."""
+        if task in self._tasks:
+            self._released.add(task)
+            self._process.call(self._fill)
 
     def stop(self, timeout: float) -> list[str]:
         """Begin nothing more; the ids of what has not ended ``timeout`` seconds later."""
         self._stopped = True
-        abandoned = [task.claim.id for task in self._queue]
+        abandoned = [task.claim.id for *_, task in sorted(self._queue)]
         self._queue.clear()
         if self._tasks:
             self._idle = Future()
@@ -103,8 +113,8 @@ class VirtualExecutor:
     # -- one task ------------------------------------------------------------------------------
 
     def _fill(self) -> None:
-        while self._started and self._queue and len(self._tasks) < self.capacity:
-            task = self._queue.popleft()
+        while self._started and self._queue and self.running < self.capacity:
+            task = heapq.heappop(self._queue)[2]
             self._tasks[task] = None
             played = self._script.play(task.claim)
             if played is None:
@@ -131,6 +141,7 @@ class VirtualExecutor:
 
     def _leave(self, task: Task) -> None:
         self._tasks.pop(task, None)
+        self._released.discard(task)
         if self._queue:
             self._process.call(self._fill)
         if self._idle is not None and not self._tasks:
