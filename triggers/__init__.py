@@ -4,7 +4,7 @@
 ``&`` and ``-``, also with days (``dates``, ``weekdays``, ``holidays``); bounded by
 ``.between(start, end)`` and ``.limit(n)``, spread out by ``.jitter(seconds)``. Values: they read no
 clock, compare by what they say, print back as they were written, and are stored as JSON that
-``from_json`` reads.
+``from_json`` reads. ``why(rule, instant)`` says why an instant is due or not.
 """
 
 from kalends.triggers.base import Trigger
@@ -22,10 +22,12 @@ from kalends.triggers.once import Once, once
 from kalends.triggers.public_holidays import Holidays, holidays
 from kalends.triggers.rrule import RRule, rrule
 from kalends.triggers.transitions import Transition, transitions
+from kalends.triggers.verdicts import Cause, CauseKind, Verdict, Why
+from kalends.triggers.why import why
 
 __all__ = [
-    "Bounded", "Calendar", "Cron", "Dates", "Days", "Difference", "Holidays", "Intersection",
-    "Interval", "Jittered", "Limited", "OnDays", "Once", "RRule", "Transition", "Trigger", "Union",
-    "Weekdays", "calendar", "cron", "dates", "every", "from_json", "holidays", "once", "rrule",
-    "transitions", "weekdays",
+    "Bounded", "Calendar", "Cause", "CauseKind", "Cron", "Dates", "Days", "Difference",
+    "Holidays", "Intersection", "Interval", "Jittered", "Limited", "OnDays", "Once", "RRule",
+    "Transition", "Trigger", "Union", "Verdict", "Weekdays", "Why", "calendar", "cron", "dates",
+    "every", "from_json", "holidays", "once", "rrule", "transitions", "weekdays", "why",
 ]  # fmt: skip

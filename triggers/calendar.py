@@ -106,7 +106,7 @@ class Calendar(ZonedTrigger):
             check_range(anchor_us, "anchor")
         self._set(unit=unit, interval=interval, month=month, day=day, weekday=weekday, nth=nth)
         self._set(at=tuple(_clock(time) for time in sorted(times)), anchor_us=anchor_us)
-        by = day_table(_day_rule(unit, month, day, weekday, nth))
+        by = day_table(self.day_rule)
         if not by.possible:
             raise ValidationFailed("day: no month that is chosen has such a day", path="day")
         if self.needs_anchor:
@@ -122,6 +122,22 @@ class Calendar(ZonedTrigger):
     @property
     def needs_anchor(self) -> bool:
         return self.interval > 1 and self.anchor_us is None
+
+    @property
+    def day_rule(self) -> DayRule:
+        """The days that count in a period that counts."""
+        if self.unit == "days":
+            return DayRule()
+        if self.unit == "weeks":
+            return DayRule(weekdays=self.weekday or (1,))
+        months = self.month or ((1,) if self.unit == "years" else tuple(range(1, 13)))
+        if self.nth is not None:
+            which = tuple((number, self.nth) for number in self.weekday)
+            return DayRule(months=months, weekdays=(), nth=which)
+        days = self.day or (1,)
+        from_end = tuple(-number - 1 for number in days if number < 0)
+        from_start = tuple(number for number in days if number > 0)
+        return DayRule(months=months, days=from_start, before_last=from_end)
 
     def anchored(self, at_us: int) -> Calendar:
         if not self.needs_anchor:
@@ -203,27 +219,6 @@ def _check_fit(
         raise ValidationFailed(
             "weekday of a month needs nth, as in weekday='friday', nth=-1", path="nth"
         )
-
-
-def _day_rule(
-    unit: str,
-    month: tuple[int, ...],
-    day: tuple[int, ...],
-    weekday: tuple[int, ...],
-    nth: int | None,
-) -> DayRule:
-    if unit == "days":
-        return DayRule()
-    if unit == "weeks":
-        return DayRule(weekdays=weekday or (1,))
-    months = month or ((1,) if unit == "years" else tuple(range(1, 13)))
-    if nth is not None:
-        which = tuple((number, nth) for number in weekday)
-        return DayRule(months=months, weekdays=(), nth=which)
-    days = day or (1,)
-    from_end = tuple(-number - 1 for number in days if number < 0)
-    from_start = tuple(number for number in days if number > 0)
-    return DayRule(months=months, days=from_start, before_last=from_end)
 
 
 def _several(value: Any, name: str, most: int) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from kalends.triggers.day_sets import WEEKDAY_NAMES
 if TYPE_CHECKING:
     from kalends.triggers.calendar import Calendar
 
-__all__ = ["describe_calendar"]
+__all__ = ["day_words", "describe_calendar"]
 
 
 def describe_calendar(rule: Calendar) -> str:
@@ -28,6 +28,15 @@ def describe_calendar(rule: Calendar) -> str:
 
 
 def _days(rule: Calendar) -> str:
+    days = day_words(rule)
+    if rule.unit == "years":
+        days += f" of {join([MONTH_NAMES[month - 1] for month in rule.month or (1,)])}"
+    return days
+
+
+def day_words(rule: Calendar) -> str:
+    """The days of a week or month that count, such as ``day 1 and the last day``; empty for periods
+    of days."""
     if rule.unit == "days":
         return ""
     if rule.unit == "weeks":
@@ -36,12 +45,8 @@ def _days(rule: Calendar) -> str:
     if rule.nth is not None:
         names = [WEEKDAY_NAMES[number].title() for number in rule.weekday]
         which = ORDINALS[rule.nth] if rule.nth > 0 else _from_end(-rule.nth)
-        days = f"the {which} {join(names)}"
-    else:
-        days = join([_day(number) for number in rule.day or (1,)])
-    if rule.unit == "years":
-        days += f" of {join([MONTH_NAMES[month - 1] for month in rule.month or (1,)])}"
-    return days
+        return f"the {which} {join(names)}"
+    return join([_day(number) for number in rule.day or (1,)])
 
 
 def _day(number: int) -> str:

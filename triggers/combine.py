@@ -15,7 +15,7 @@ from kalends.clock import MAX_US, MIN_US
 from kalends.errors import ValidationFailed
 from kalends.triggers.base import Trigger, check_depth, operand, phrase
 from kalends.triggers.fuse import fuse
-from kalends.triggers.search import Search, Searching, check_possible
+from kalends.triggers.search import Counting, Search, Searching, check_possible
 
 __all__ = ["MOST_RULES", "Difference", "Intersection", "Union", "intersection", "union"]
 
@@ -173,9 +173,10 @@ class Intersection(_Several, Searching):
     def count_us(self, a: int, b: int) -> int:
         if len(self._fused) == 1:
             return self._fused[0].count_us(a, b)
-        total = 0
+        total, counting = 0, Counting()
         due = self.next_us(max(a, MIN_US) - 1)
         while due is not None and due < b:
+            counting.step(*self.rules)
             total += 1
             due = self.next_us(due)
         return total
@@ -273,8 +274,9 @@ def _shared(one: Trigger, other: Trigger, a: int, b: int) -> int:
     both = fuse(one, other)
     if both is not None:
         return both.count_us(a, b)
-    total, at = 0, max(a, MIN_US)
+    total, at, counting = 0, max(a, MIN_US), Counting()
     while at < b:
+        counting.step(one, other)
         due = one.next_us(at - 1)
         if due is None:
             break

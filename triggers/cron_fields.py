@@ -27,6 +27,7 @@ __all__ = [
     "Field",
     "Part",
     "checked_text",
+    "field_texts",
     "is_number",
     "parse_vixie",
 ]
@@ -153,6 +154,16 @@ def parse_vixie(expr: object) -> CronFields:
         days=_days(day, month, weekday),
         fixed=len(parts) == 5 and minute.text[0] != "*" and hour.text[0] != "*",
     )
+
+
+def field_texts(expr: str, dialect: str) -> dict[str, str]:
+    """The text of each field of an expression that was read before, by the field's name."""
+    quartz = dialect == "quartz"
+    words = re.findall(r"\S+", expr if quartz else _expanded(expr))
+    names = [field.name for field in _FIELDS]
+    if quartz:
+        names.append("year")
+    return dict(zip(names if quartz else names[6 - len(words) :], words, strict=False))
 
 
 def _expanded(expr: str) -> str:

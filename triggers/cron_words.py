@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from kalends.triggers.cron_fields import CronFields
 from kalends.triggers.days import DayRule
 
-__all__ = ["MONTH_NAMES", "ORDINALS", "describe_cron", "dst_words", "join", "listed", "runs"]
+__all__ = [
+    "MONTH_NAMES", "ORDINALS", "WEEKDAYS", "describe_cron", "dst_words", "join", "listed", "runs",
+]  # fmt: skip
 
 MONTH_NAMES = (
     "January February March April May June July August September October November December".split()
 )
-_WEEKDAYS = "Sunday Monday Tuesday Wednesday Thursday Friday Saturday".split()
+WEEKDAYS = "Sunday Monday Tuesday Wednesday Thursday Friday Saturday".split()
 ORDINALS = ("", "first", "second", "third", "fourth", "fifth")
 
 _AT_MOST = 6
@@ -145,9 +147,9 @@ def _week_days(rule: DayRule) -> str:
         parts.append("weekdays")
     elif rule.weekdays:
         order = sorted(rule.weekdays, key=lambda number: (number - 1) % 7)
-        parts += [f"{_WEEKDAYS[number]}s" for number in order]
-    special = [f"the {ORDINALS[which]} {_WEEKDAYS[number]}" for number, which in rule.nth]
-    special += [f"the last {_WEEKDAYS[number]}" for number in rule.last]
+        parts += [f"{WEEKDAYS[number]}s" for number in order]
+    special = [f"the {ORDINALS[which]} {WEEKDAYS[number]}" for number, which in rule.nth]
+    special += [f"the last {WEEKDAYS[number]}" for number in rule.last]
     if special:
         parts.append(f"{join(special)} of the month")
     return f"on {join(parts)}"

@@ -17,8 +17,8 @@ from kalends.refusals import checking
 from kalends.triggers.zone import zone
 
 __all__ = [
-    "MOST_SETS", "WEEKDAY_NAMES", "Dates", "Days", "DaysUnion", "Weekdays", "dates", "day_number",
-    "weekday_number", "weekdays",
+    "MOST_SETS", "WEEKDAY_NAMES", "Dates", "Days", "DaysUnion", "Weekdays", "date_text", "dates",
+    "day_number", "weekday_number", "weekdays",
 ]  # fmt: skip
 
 WEEKDAY_NAMES = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
@@ -54,6 +54,10 @@ class Days(ABC):
     @abstractmethod
     def describe(self) -> str:
         """The days in words, to go behind "except on" or "only on"."""
+
+    def name(self, day: int) -> str:
+        """What ``day``, one of the set, is called in it: its date, or what it is the day of."""
+        return date_text(day)
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
@@ -138,20 +142,21 @@ class Dates(Days):
         return self.days[at] + 1 if at >= 0 else -_FAR
 
     def describe(self) -> str:
-        shown = [_date(day) for day in self.days[:8]]
+        shown = [date_text(day) for day in self.days[:8]]
         rest = len(self.days) - len(shown)
         if rest:
             return f"{', '.join(shown)} and {rest} more days"
         return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
     def to_json(self) -> dict[str, Any]:
-        return {"v": 1, "type": "dates", "dates": [_date(day) for day in self.days], "tz": self.tz}
+        days = [date_text(day) for day in self.days]
+        return {"v": 1, "type": "dates", "dates": days, "tz": self.tz}
 
     def _key(self) -> tuple[object, ...]:
         return (self.days, self.tz)
 
     def __repr__(self) -> str:
-        return f"dates({', '.join(repr(_date(day)) for day in self.days)}{self._zone_word()})"
+        return f"dates({', '.join(repr(date_text(day)) for day in self.days)}{self._zone_word()})"
 
 
 class Weekdays(Days):
@@ -187,6 +192,9 @@ class Weekdays(Days):
     def describe(self) -> str:
         names = [f"{WEEKDAY_NAMES[number].title()}s" for number in self.numbers]
         return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+    def name(self, day: int) -> str:
+        return WEEKDAY_NAMES[(day + 4) % 7].title()
 
     def to_json(self) -> dict[str, Any]:
         names = [WEEKDAY_NAMES[number] for number in self.numbers]
@@ -232,6 +240,9 @@ class DaysUnion(Days):
 
     def describe(self) -> str:
         return " or ".join(one.describe() for one in self.sets)
+
+    def name(self, day: int) -> str:
+        return " and ".join(one.name(day) for one in self.sets if one.has(day))
 
     def to_json(self) -> dict[str, Any]:
         return {"v": 1, "type": "days", "sets": [one.to_json() for one in self.sets]}
@@ -279,5 +290,5 @@ def _members(days: Days) -> tuple[Days, ...]:
     return days.sets if isinstance(days, DaysUnion) else (days,)
 
 
-def _date(day: int) -> str:
+def date_text(day: int) -> str:
     return (_EPOCH + dt.timedelta(days=day)).isoformat()

@@ -73,26 +73,27 @@ class Limited(Trigger):
         return Limited(rule, self.n, anchor)
 
     def next_us(self, after_us: int) -> int | None:
-        start, end = self._bounds()
+        start, end = self.bounds_us
         if after_us >= end:
             return None
         due = self.rule.next_us(max(after_us, start - 1))
         return None if due is None or due > end else due
 
     def previous_us(self, before_us: int) -> int | None:
-        start, end = self._bounds()
+        start, end = self.bounds_us
         due = self.rule.previous_us(min(before_us, end + 1))
         return None if due is None or due < start else due
 
     def count_us(self, a: int, b: int) -> int:
-        start, end = self._bounds()
+        start, end = self.bounds_us
         a, b = max(a, start), min(b, end + 1)
         return self.rule.count_us(a, b) if a < b else 0
 
     def delay_us(self, instant_us: int, seed: str) -> int:
         return self.rule.delay_us(instant_us, seed)
 
-    def _bounds(self) -> tuple[int, int]:
+    @property
+    def bounds_us(self) -> tuple[int, int]:
         """The first instant that may count, and the last that does."""
         start = self.origin_us
         if start is None:
@@ -109,21 +110,26 @@ class Limited(Trigger):
 
     def _nth(self, start: int) -> int:
         """The instant with which the limit is reached, or the end of time: found by counting in
-        ever longer spans, then by halving the last."""
-        count = self.rule.count_us
-        low, width = start, US
-        while low + width <= MAX_US and count(start, low + width) < self.n:
-            width *= 2
-        high = min(low + width, MAX_US + 1)
-        if count(start, high) < self.n:
+        ever longer spans, then by halving the last. No span is counted twice, and what lies between
+        two instants not at all."""
+        rule, seen, width = self.rule, 0, US
+        low = rule.next_us(start - 1)
+        while low is not None:
+            high = min(low + width, MAX_US + 1)
+            more = rule.count_us(low, high)
+            if seen + more >= self.n:
+                break
+            low, seen, width = rule.next_us(high - 1), seen + more, width * 2
+        if low is None:
             return MAX_US
-        while high - low > 1:
+        while high - low > 1:  # the instant lies from low to before high
             middle = (low + high) // 2
-            if count(start, middle) < self.n:
-                low = middle
+            more = rule.count_us(low, middle)
+            if seen + more < self.n:
+                low, seen = middle, seen + more
             else:
                 high = middle
-        return high - 1
+        return low
 
     def describe(self) -> str:
         times = "once only" if self.n == 1 else f"{self.n} times"

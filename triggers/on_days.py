@@ -55,6 +55,11 @@ class OnDays(Searching):
         rule = self.rule.anchored(at_us)
         return self if rule is self.rule else OnDays(rule, self.days, self.keep)
 
+    def day_of(self, at: int) -> int:
+        """The day of an instant, by the clock that this rule tells days by."""
+        spans = self._zone.until(at)
+        return (at + spans.offsets[spans.index(at)]) // DAY_US
+
     def _search_next(self, after_us: int) -> int | None:
         search = Search(self)
         due = self.rule.next_us(max(after_us, MIN_US - 1))
@@ -82,10 +87,11 @@ class OnDays(Searching):
     def count_us(self, a: int, b: int) -> int:
         a, b = max(a, MIN_US), min(b, MAX_US + 1)
         total = 0
-        while a < b:
-            begin, end = self._run(a)
-            total += self.rule.count_us(max(a, begin), min(end, b))
-            a = end
+        due = self.rule.next_us(a - 1)
+        while due is not None and due < b:
+            begin, end = self._run(due)
+            total += self.rule.count_us(begin, min(end, b))
+            due = self.rule.next_us(end - 1)
         return total
 
     def delay_us(self, instant_us: int, seed: str) -> int:

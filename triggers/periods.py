@@ -27,54 +27,60 @@ _WEEK = 0b111_1111
 class PeriodDays(DayPlan):
     """The days of ``by`` in every ``interval``-th period from that of day ``origin``."""
 
-    __slots__ = ("_by", "_interval", "_masks", "_origin", "_unit", "_week_start")
+    __slots__ = ("_by", "_masks", "_week_start", "interval", "origin", "unit")
 
     def __init__(
         self, by: DayPlan, unit: str, interval: int, origin: int, week_start: int = 0
     ) -> None:
         self._by = by
-        self._unit, self._interval, self._origin = unit, interval, origin
+        self.unit, self.interval, self.origin = unit, interval, origin
         self._week_start = week_start
         self._masks: dict[int, int] = {}
 
-    def mask(self, year: int, start: int) -> int:
-        mask = self._masks.get(year)
-        if mask is None:
-            mask = self._periods(year, start)
-            if mask:
-                mask &= self._by.mask(year, start)
-            if len(self._masks) >= _KEPT:
-                self._masks = {}
-            self._masks[year] = mask
-        return mask
+    def counts(self, day: int) -> bool:
+        """Whether ``day`` lies in a period that counts."""
+        year = year_of(day)
+        start = year_start(year)
+        return bool(self.periods(year, start) >> (day - start) & 1)
 
-    def _periods(self, year: int, start: int) -> int:
-        """The days of ``year`` that lie in a period that counts."""
-        interval, length = self._interval, 366 if is_leap(year) else 365
+    def periods(self, year: int, start: int) -> int:
+        """The days of ``year``, whose first is ``start``, that lie in a period that counts."""
+        interval, length = self.interval, 366 if is_leap(year) else 365
         whole = (1 << length) - 1
         if interval == 1:
             return whole
-        if self._unit == "years":
-            return whole if (year - year_of(self._origin)) % interval == 0 else 0
+        if self.unit == "years":
+            return whole if (year - year_of(self.origin)) % interval == 0 else 0
         mask = 0
-        if self._unit == "days":
-            for day in range((self._origin - start) % interval, length, interval):
+        if self.unit == "days":
+            for day in range((self.origin - start) % interval, length, interval):
                 mask |= 1 << day
             return mask
-        if self._unit == "weeks":
+        if self.unit == "weeks":
             first = (start + 3 - self._week_start) // 7
-            origin = (self._origin + 3 - self._week_start) // 7
+            origin = (self.origin + 3 - self._week_start) // 7
             begin = first + (origin - first) % interval
             for week in range(begin, first + 54, interval):
                 at = week * 7 - 3 + self._week_start - start
                 mask |= _WEEK << at if at >= 0 else _WEEK >> -at
             return mask & whole
-        shift, origin_month = 0, _month_index(self._origin)
+        shift, origin_month = 0, _month_index(self.origin)
         for month, days in enumerate(_LENGTHS):
             days += month == 1 and is_leap(year)
             if (year * 12 + month - origin_month) % interval == 0:
                 mask |= ((1 << days) - 1) << shift
             shift += days
+        return mask
+
+    def mask(self, year: int, start: int) -> int:
+        mask = self._masks.get(year)
+        if mask is None:
+            mask = self.periods(year, start)
+            if mask:
+                mask &= self._by.mask(year, start)
+            if len(self._masks) >= _KEPT:
+                self._masks = {}
+            self._masks[year] = mask
         return mask
 
 

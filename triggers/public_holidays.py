@@ -15,6 +15,7 @@ from kalends.errors import ValidationFailed, did_you_mean
 from kalends.refusals import checking
 from kalends.triggers.day_sets import Days
 from kalends.triggers.days import year_of, year_start
+from kalends.triggers.periods import date_of
 
 __all__ = ["Holidays", "holidays"]
 
@@ -97,6 +98,11 @@ class Holidays(Days):
         kind = "public" if self.categories is None else " and ".join(self.categories)
         return f"{kind} holidays of {place}"
 
+    def name(self, day: int) -> str:
+        """The holiday's name, in English where the ``holidays`` package has that."""
+        known = _load(self.country, self.subdiv, self.categories, year_of(day))
+        return known[date_of(day)]
+
     def to_json(self) -> dict[str, Any]:
         return {
             "v": 1,
@@ -150,7 +156,12 @@ def _load(
     years = () if year is None else (year,)
     try:
         found: Mapping[Any, str] = package.country_holidays(
-            country, subdiv=subdiv, years=years, expand=False, categories=categories
+            country,
+            subdiv=subdiv,
+            years=years,
+            expand=False,
+            categories=categories,
+            language="en_US",  # otherwise the names are in that of the process's locale
         )
     except NotImplementedError:
         codes = package.list_supported_countries()

@@ -74,9 +74,15 @@ class RRule(ZonedTrigger):
         zone(tz)
         moments: Moments = NoMoments(self, "start")
         if start_moment is not None:
-            found = recurring(_completed(self.parts, start_moment), start_moment)
+            found = recurring(self.completed, start_moment)
             moments = Clipped(found, start_moment, lambda: self._last(found))
         self._begin(moments, tz, gap, fold, ("shift", "first"))
+
+    @property
+    def completed(self) -> RuleParts:
+        """The parts, with what they leave open taken from the start."""
+        start = self.start_moment
+        return self.parts if start is None else _completed(self.parts, start)
 
     @property
     def needs_anchor(self) -> bool:
@@ -102,19 +108,25 @@ class RRule(ZonedTrigger):
 
     def next_us(self, after_us: int) -> int | None:
         due = super().next_us(after_us)
-        end = self._until_us
+        end = self.until_us
         return None if due is None or (end is not None and due > end) else due
 
     def previous_us(self, before_us: int) -> int | None:
-        end = self._until_us
+        end = self.until_us
         return super().previous_us(before_us if end is None else min(before_us, end + 1))
 
     def count_us(self, a: int, b: int) -> int:
-        end = self._until_us
+        end = self.until_us
         return super().count_us(a, b if end is None else min(b, end + 1))
 
     @property
-    def _until_us(self) -> int | None:
+    def last_moment(self) -> int | None:
+        """The last wall-clock moment by ``COUNT`` or by an ``UNTIL`` without a zone; None for no
+        such end."""
+        return self.moments.last if isinstance(self.moments, Clipped) else None
+
+    @property
+    def until_us(self) -> int | None:
         """The instant of an ``UNTIL`` that is one."""
         until = self.parts.until
         return None if until is None or until.tzinfo is None else to_us(until)

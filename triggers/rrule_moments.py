@@ -23,10 +23,11 @@ from kalends.triggers.periods import PeriodDays, date_of
 from kalends.triggers.rrule_days import ByDays
 from kalends.triggers.rrule_parts import RuleParts
 
-__all__ = ["Clipped", "recurring"]
+__all__ = ["SECONDS", "UNITS", "Clipped", "recurring"]
 
-_UNITS = {"YEARLY": "years", "MONTHLY": "months", "WEEKLY": "weeks", "DAILY": "days"}
-_SECONDS = {"HOURLY": 3_600, "MINUTELY": 60, "SECONDLY": 1}
+UNITS = {"YEARLY": "years", "MONTHLY": "months", "WEEKLY": "weeks", "DAILY": "days"}
+SECONDS = {"HOURLY": 3_600, "MINUTELY": 60, "SECONDLY": 1}
+"""The period of each frequency: by the calendar, or in seconds."""
 
 _LOOKS = 150_000
 """Days that one search looks at: 400 years of them."""
@@ -41,10 +42,10 @@ def recurring(parts: RuleParts, start: int) -> Moments | None:
     """The moments of a rule whose parts are complete, counted from ``start``, before it as well as
     after; None for a rule that can have none."""
     days = ByDays(parts)
-    if parts.freq in _SECONDS:
+    if parts.freq in SECONDS:
         return _short(parts, days, start)
     times: Sequence[int] = day_times(parts.by_hour, parts.by_minute, parts.by_second)
-    unit, origin = _UNITS[parts.freq], start // DAY_US
+    unit, origin = UNITS[parts.freq], start // DAY_US
     if parts.by_setpos:
         if unit != "days":
             return Positions(parts, days, times, origin)
@@ -55,7 +56,7 @@ def recurring(parts: RuleParts, start: int) -> Moments | None:
 
 
 def _short(parts: RuleParts, days: DayPlan, start: int) -> Moments | None:
-    unit = _SECONDS[parts.freq]
+    unit = SECONDS[parts.freq]
     within: list[int] = [0]
     if parts.freq == "HOURLY":
         within = [(m * 60 + s) * US for m in parts.by_minute for s in parts.by_second]
@@ -219,7 +220,7 @@ class Positions:
 
     def __init__(self, parts: RuleParts, days: DayPlan, times: Sequence[int], origin: int) -> None:
         self._parts, self._days, self._times = parts, days, times
-        self._unit, self._interval = _UNITS[parts.freq], parts.interval
+        self._unit, self._interval = UNITS[parts.freq], parts.interval
         self._origin = self._period(origin)
 
     def at_or_after(self, moment: int) -> int | None:
@@ -309,7 +310,7 @@ class Clipped:
 
     def at_or_after(self, moment: int) -> int | None:
         """The first matching moment that is not before ``moment``."""
-        last = self._until()
+        last = self.last
         if self._rule is None or (last is not None and moment > last):
             return None
         found = self._rule.at_or_after(max(moment, self._first))
@@ -317,7 +318,7 @@ class Clipped:
 
     def before(self, moment: int) -> int | None:
         """The last matching moment before ``moment``."""
-        last = self._until()
+        last = self.last
         if self._rule is None or moment <= self._first:
             return None
         found = self._rule.before(moment if last is None else min(moment, last + 1))
@@ -325,11 +326,13 @@ class Clipped:
 
     def count(self, a: int, b: int) -> int:
         """How many matching moments ``m`` have ``a <= m < b``."""
-        last = self._until()
+        last = self.last
         a, b = max(a, self._first), b if last is None else min(b, last + 1)
         return self._rule.count(a, b) if self._rule is not None and a < b else 0
 
-    def _until(self) -> int | None:
+    @property
+    def last(self) -> int | None:
+        """The last moment there may be; None for no end."""
         if self._last is None:
             self._last = (self._find_last(),)
         return self._last[0]

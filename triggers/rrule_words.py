@@ -14,7 +14,7 @@ from kalends.triggers.rrule_parts import RuleParts
 if TYPE_CHECKING:
     from kalends.triggers.rrule import RRule
 
-__all__ = ["describe_rrule"]
+__all__ = ["counted", "describe_rrule", "weekday_words"]
 
 _UNITS = {
     "YEARLY": "year",
@@ -53,22 +53,27 @@ def _days(parts: RuleParts) -> list[str]:
     if parts.by_month:
         words.append(f"in {runs(parts.by_month, lambda month: MONTH_NAMES[month - 1])}")
     if parts.by_weekno:
-        words.append(f"in {_counted('week', parts.by_weekno)} of the year")
+        words.append(f"in {counted('week', parts.by_weekno)} of the year")
     if parts.by_yearday:
-        words.append(f"on {_counted('day', parts.by_yearday)} of the year")
+        words.append(f"on {counted('day', parts.by_yearday)} of the year")
     if parts.by_monthday:
-        words.append(f"on {_counted('day', parts.by_monthday)} of the month")
+        words.append(f"on {counted('day', parts.by_monthday)} of the month")
     if parts.by_day:
-        days = [
-            f"the {_ordinal(which)} {_WEEKDAYS[day]}" if which else _WEEKDAYS[day]
-            for which, day in parts.by_day
-        ]
-        scope = ""
-        if any(which for which, _ in parts.by_day):
-            yearly = parts.freq == "YEARLY" and not parts.by_month
-            scope = f" of the {'year' if yearly else 'month'}"
-        words.append(f"on {join(days)}{scope}")
+        words.append(f"on {weekday_words(parts)}")
     return words
+
+
+def weekday_words(parts: RuleParts) -> str:
+    """The weekdays that ``BYDAY`` has, such as ``the first Monday of the month``."""
+    days = [
+        f"the {_ordinal(which)} {_WEEKDAYS[day]}" if which else _WEEKDAYS[day]
+        for which, day in parts.by_day
+    ]
+    scope = ""
+    if any(which for which, _ in parts.by_day):
+        yearly = parts.freq == "YEARLY" and not parts.by_month
+        scope = f" of the {'year' if yearly else 'month'}"
+    return f"{join(days)}{scope}"
 
 
 def _times(parts: RuleParts) -> list[str]:
@@ -77,7 +82,9 @@ def _times(parts: RuleParts) -> list[str]:
     return [f"at {join(named)}"] if named else []
 
 
-def _counted(unit: str, numbers: Sequence[int]) -> str:
+def counted(unit: str, numbers: Sequence[int]) -> str:
+    """``days 1 and 2 and the last day``, for numbers of which those below zero count from the
+    end."""
     ahead = [number for number in numbers if number > 0]
     words = [listed(unit, ahead)] if ahead else []
     words += [f"the {_ordinal(number)} {unit}" for number in numbers if number < 0]

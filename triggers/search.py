@@ -3,7 +3,8 @@
 A search that passes over 400 years, the cycle of the calendar, in more than a few steps ends with
 None: the rule is taken to have ended. One that takes more steps than ``STEPS`` before that is
 refused: an answer of None would be a guess. A rule whose search finds nothing at all is refused
-when it is made.
+when it is made. Counting that has to step from instant to instant is refused after ``COUNTED``
+steps.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from kalends.clock import MAX_US, MIN_US, US
 from kalends.errors import ValidationFailed
 from kalends.triggers.base import Trigger
 
-__all__ = ["STEPS", "Search", "Searching", "check_possible"]
+__all__ = ["COUNTED", "STEPS", "Counting", "Search", "Searching", "check_possible"]
 
 STEPS = 300_000
 """Steps of one search: enough for a rule of every day to be followed through 400 years."""
+
+COUNTED = 3_000_000
+"""Steps of one count: every minute of five years."""
 
 _FEW = 1_000
 """Steps that are taken whatever time they pass over: rules may begin late."""
@@ -51,6 +55,25 @@ class Search:
                 path="trigger",
             )
         return True
+
+
+class Counting:
+    """The budget of one count that steps from instant to instant."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = COUNTED
+
+    def step(self, *rules: Trigger) -> None:
+        """Take one step in counting what ``rules`` share."""
+        self._left -= 1
+        if self._left < 0:
+            shared = " and ".join(map(repr, rules))
+            raise ValidationFailed(
+                f"what {shared} share was not counted to the end in {COUNTED} steps",
+                path="trigger",
+            )
 
 
 class Searching(Trigger):

@@ -129,6 +129,16 @@ class ZonedTrigger(Trigger):
         """The gap and the fold that hold, chosen or usual."""
         return self._gap, self._fold
 
+    def runs_in(self, spans: Spans, span: int) -> tuple[int, int]:
+        """The wall-clock moments, from and to before, that run when ``span`` shows them."""
+        begin, end = spans.begins[span], spans.ends[span]
+        if begin < spans.highs[span]:
+            if self._fold == "first":
+                begin = spans.highs[span]
+        elif self._gap == "edge" and begin > spans.highs[span]:
+            begin = spans.fresh[span]
+        return begin, min(end, spans.lows[span]) if self._fold == "last" else end
+
     def next_us(self, after_us: int) -> int | None:
         low, high, shift, mask = self._window
         if low <= after_us < high:
@@ -254,16 +264,6 @@ class ZonedTrigger(Trigger):
                 total -= max(self._rule.count(high, spans.fresh[span] + 1) - 1, 0)
         return total
 
-    def _part(self, spans: Spans, span: int) -> tuple[int, int]:
-        """The wall-clock moments of ``span`` that run when it shows them, for any choice."""
-        begin, end = spans.begins[span], spans.ends[span]
-        if begin < spans.highs[span]:
-            if self._fold == "first":
-                begin = spans.highs[span]
-        elif self._gap == "edge" and begin > spans.highs[span]:
-            begin = spans.fresh[span]
-        return begin, min(end, spans.lows[span]) if self._fold == "last" else end
-
     def _add(self, spans: Spans, span: int) -> tuple[int, ...]:
         """The instants that the gap before ``span`` adds to those which the clock shows, sorted."""
         low, high = spans.highs[span], spans.begins[span]
@@ -295,7 +295,7 @@ class ZonedTrigger(Trigger):
 
     def _new(self, span: int, spans: Spans, shown: set[int]) -> tuple[int, ...]:
         """The instants of the moments ``shown`` by ``span``, without those that run anyway."""
-        begin, end = self._part(spans, span)
+        begin, end = self.runs_in(spans, span)
         offset = spans.offsets[span]
         return tuple(
             at - offset
@@ -304,9 +304,11 @@ class ZonedTrigger(Trigger):
         )
 
     def _next_chosen(self, spans: Spans, after: int) -> int | None:
+        if self._rule.at_or_after(after - 2 * DAY_US) is None:
+            return None  # the rule has ended: no need to look at every span to come
         for span in range(spans.index(after), len(spans.starts)):
             offset = spans.offsets[span]
-            begin, end = self._part(spans, span)
+            begin, end = self.runs_in(spans, span)
             found = self._rule.at_or_after(max(begin, after + 1 + offset))
             due = None if found is None or found >= end else found - offset
             added = self._add(spans, span)
@@ -318,9 +320,11 @@ class ZonedTrigger(Trigger):
         return None
 
     def _previous_chosen(self, spans: Spans, before: int) -> int | None:
+        if self._rule.before(before + 2 * DAY_US) is None:
+            return None
         for span in range(spans.index(before - 1), -1, -1):
             offset = spans.offsets[span]
-            begin, end = self._part(spans, span)
+            begin, end = self.runs_in(spans, span)
             found = self._rule.before(min(end, before + offset))
             due = None if found is None or found < begin else found - offset
             added = self._add(spans, span)
@@ -335,7 +339,7 @@ class ZonedTrigger(Trigger):
         total = 0
         for span in range(spans.index(a), spans.index(b - 1) + 1):
             offset = spans.offsets[span]
-            begin, end = self._part(spans, span)
+            begin, end = self.runs_in(spans, span)
             total += self._rule.count(max(begin, a + offset), min(end, b + offset))
             added = self._add(spans, span)
             total += bisect_left(added, b) - bisect_left(added, a)
@@ -355,7 +359,7 @@ class ZonedTrigger(Trigger):
         elif self._plain == "real":
             begin, stop = spans.begins[index], spans.ends[index]
         else:
-            begin, stop = self._part(spans, index)
+            begin, stop = self.runs_in(spans, index)
             begin = max([begin, *(at + offset for at in self._add(spans, index)[-1:])])
         end = min(stop, year_start(year + 1) * DAY_US, MAX_US + 1 + offset)
         self._set(
