@@ -13,9 +13,10 @@ from typing import Any
 
 from kalends.clock import MAX_US, MIN_US
 from kalends.errors import ValidationFailed
+from kalends.triggers import search
 from kalends.triggers.base import Trigger, check_depth, operand, phrase
 from kalends.triggers.fuse import fuse
-from kalends.triggers.search import Counting, Search, Searching, check_possible
+from kalends.triggers.search import Search, Searching, budget, check_possible, step
 
 __all__ = ["MOST_RULES", "Difference", "Intersection", "Union", "intersection", "union"]
 
@@ -170,13 +171,13 @@ class Intersection(_Several, Searching):
             at = earliest
         return None
 
-    def count_us(self, a: int, b: int) -> int:
+    def _counted(self, a: int, b: int) -> int:
         if len(self._fused) == 1:
             return self._fused[0].count_us(a, b)
-        total, counting = 0, Counting()
+        total = 0
         due = self.next_us(max(a, MIN_US) - 1)
         while due is not None and due < b:
-            counting.step(*self.rules)
+            step(*self.rules)
             total += 1
             due = self.next_us(due)
         return total
@@ -236,7 +237,7 @@ class Difference(Searching):
             due = self.rule.previous_us(due)
         return None
 
-    def count_us(self, a: int, b: int) -> int:
+    def _counted(self, a: int, b: int) -> int:
         return self.rule.count_us(a, b) - _shared(self.rule, self.minus, a, b)
 
     def delay_us(self, instant_us: int, seed: str) -> int:
@@ -274,16 +275,17 @@ def _shared(one: Trigger, other: Trigger, a: int, b: int) -> int:
     both = fuse(one, other)
     if both is not None:
         return both.count_us(a, b)
-    total, at, counting = 0, max(a, MIN_US), Counting()
-    while at < b:
-        counting.step(one, other)
-        due = one.next_us(at - 1)
-        if due is None:
-            break
-        met = other.next_us(due - 1)
-        if met is None:
-            break
-        if met == due and due < b:
-            total += 1
-        at = max(met, due + 1)
+    total, at = 0, max(a, MIN_US)
+    with budget(search.COUNTED):
+        while at < b:
+            step(one, other)
+            due = one.next_us(at - 1)
+            if due is None:
+                break
+            met = other.next_us(due - 1)
+            if met is None:
+                break
+            if met == due and due < b:
+                total += 1
+            at = max(met, due + 1)
     return total

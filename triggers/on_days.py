@@ -14,7 +14,7 @@ from kalends.errors import ValidationFailed
 from kalends.triggers.base import Trigger, check_depth, operand, phrase
 from kalends.triggers.day_sets import Days, DaysUnion
 from kalends.triggers.local import DAY_US
-from kalends.triggers.search import Search, Searching, check_possible
+from kalends.triggers.search import Search, Searching, check_possible, step
 from kalends.triggers.zone import Zone, zone
 from kalends.triggers.zoned import ZonedTrigger
 
@@ -84,11 +84,12 @@ class OnDays(Searching):
             due = self.rule.previous_us(start)
         return None
 
-    def count_us(self, a: int, b: int) -> int:
+    def _counted(self, a: int, b: int) -> int:
         a, b = max(a, MIN_US), min(b, MAX_US + 1)
         total = 0
         due = self.rule.next_us(a - 1)
         while due is not None and due < b:
+            step(self)
             begin, end = self._run(due)
             total += self.rule.count_us(begin, min(end, b))
             due = self.rule.next_us(end - 1)

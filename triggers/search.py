@@ -1,21 +1,24 @@
-"""How long a rule made of rules looks for its next instant.
+"""How long a rule made of rules looks for its next instant, and how long it counts.
 
 A search that passes over 400 years, the cycle of the calendar, in more than a few steps ends with
-None: the rule is taken to have ended. One that takes more steps than ``STEPS`` before that is
-refused: an answer of None would be a guess. A rule whose search finds nothing at all is refused
-when it is made. Counting that has to step from instant to instant is refused after ``COUNTED``
-steps.
+None: the rule is taken to have ended. One that takes more than ``STEPS`` steps before that is
+refused, for an answer of None would be a guess; and so is a count of more than ``COUNTED`` steps,
+where counting has to step. What the rules inside search meanwhile is a part of it. A rule whose
+search finds nothing at all is refused when it is made.
 """
 
 from __future__ import annotations
 
+import threading
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from kalends.clock import MAX_US, MIN_US, US
 from kalends.errors import ValidationFailed
 from kalends.triggers.base import Trigger
 
-__all__ = ["COUNTED", "STEPS", "Counting", "Search", "Searching", "check_possible"]
+__all__ = ["COUNTED", "STEPS", "Search", "Searching", "budget", "check_possible", "step"]
 
 STEPS = 300_000
 """Steps of one search: enough for a rule of every day to be followed through 400 years."""
@@ -32,48 +35,60 @@ _MODERN_US = 946_684_800 * US
 """2000-01-01, from where most rules are found possible at once."""
 
 
-class Search:
-    """The budget of one search."""
+class _Budget(threading.local):
+    """The steps left to the question that a thread is in the middle of; None between questions."""
 
-    __slots__ = ("_first", "_left", "_rule")
+    left: int | None = None
+
+
+_BUDGET = _Budget()
+
+
+@contextmanager
+def budget(steps: int) -> Iterator[None]:
+    """A question that may take ``steps``; within another one, a part of that."""
+    if _BUDGET.left is not None:
+        yield
+        return
+    _BUDGET.left = steps
+    try:
+        yield
+    finally:
+        _BUDGET.left = None
+
+
+def step(*rules: Trigger) -> None:
+    """Take one step in asking ``rules``; ``ValidationFailed`` where none is left."""
+    left = _BUDGET.left
+    assert left is not None  # whoever steps has opened it
+    _BUDGET.left = left - 1
+    if left <= 0:
+        asked = " and ".join(map(repr, rules))
+        raise ValidationFailed(
+            f"{asked}: no answer was found within the steps that one question may take",
+            path="trigger",
+        )
+
+
+class Search:
+    """One search for an instant."""
+
+    __slots__ = ("_first", "_rule", "_taken")
 
     def __init__(self, rule: Trigger) -> None:
         self._rule = rule
-        self._left = STEPS
+        self._taken = 0
         self._first: int | None = None
 
     def goes_on(self, at_us: int) -> bool:
         """Whether to look at the instant ``at_us``; False once 400 years are behind."""
         if self._first is None:
             self._first = at_us
-        elif abs(at_us - self._first) > _CYCLE_US and STEPS - self._left > _FEW:
+        elif abs(at_us - self._first) > _CYCLE_US and self._taken > _FEW:
             return False
-        self._left -= 1
-        if self._left < 0:
-            raise ValidationFailed(
-                f"{self._rule!r} was searched in {STEPS} steps without finding an instant",
-                path="trigger",
-            )
+        self._taken += 1
+        step(self._rule)
         return True
-
-
-class Counting:
-    """The budget of one count that steps from instant to instant."""
-
-    __slots__ = ("_left",)
-
-    def __init__(self) -> None:
-        self._left = COUNTED
-
-    def step(self, *rules: Trigger) -> None:
-        """Take one step in counting what ``rules`` share."""
-        self._left -= 1
-        if self._left < 0:
-            shared = " and ".join(map(repr, rules))
-            raise ValidationFailed(
-                f"what {shared} share was not counted to the end in {COUNTED} steps",
-                path="trigger",
-            )
 
 
 class Searching(Trigger):
@@ -92,6 +107,14 @@ class Searching(Trigger):
     def _search_previous(self, before_us: int) -> int | None:
         """What ``previous_us`` answers."""
 
+    @abstractmethod
+    def _counted(self, a: int, b: int) -> int:
+        """What ``count_us`` answers."""
+
+    def count_us(self, a: int, b: int) -> int:
+        with budget(COUNTED):
+            return self._counted(a, b)
+
     def _forget(self) -> None:
         """Fill the slots; for ``__init__``."""
         self._set(_ahead=(MAX_US, None), _behind=(MIN_US, None))
@@ -100,7 +123,8 @@ class Searching(Trigger):
         since, due = self._ahead
         if since <= after_us and (due is None or after_us < due):
             return due
-        due = self._search_next(after_us)
+        with budget(STEPS):
+            due = self._search_next(after_us)
         self._set(_ahead=(after_us, due))
         return due
 
@@ -108,7 +132,8 @@ class Searching(Trigger):
         until, due = self._behind
         if before_us <= until and (due is None or due < before_us):
             return due
-        due = self._search_previous(before_us)
+        with budget(STEPS):
+            due = self._search_previous(before_us)
         self._set(_behind=(before_us, due))
         return due
 
