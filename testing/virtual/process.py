@@ -52,6 +52,8 @@ class VirtualProcess:
         """Microseconds of monotonic time at which a part here wants to be woken."""
         self.on_end: list[Callable[[], None]] = []
         """Called at the end, orderly or not, when nothing runs any more."""
+        self.trouble: BaseException | None = None
+        """What the test's own code raised in here: whoever moves time is to hear of it."""
         self._greenlets: set[Any] = set()
         self._killed = False
         self._hub: Any = _make_hub(self.loop)
@@ -88,7 +90,7 @@ class VirtualProcess:
     def run(self) -> bool:
         """Run until nothing is left to do now; False where there was nothing.
 
-        Raises ``ProcessKilled`` where it was killed on the way.
+        Raises ``ProcessKilled`` where it was killed on the way, and what is in ``trouble``.
         """
         if not self.loop.has_work():
             return False
@@ -96,6 +98,9 @@ class VirtualProcess:
         if self._killed:
             self._end()
             raise ProcessKilled(self)
+        if self.trouble is not None:
+            trouble, self.trouble = self.trouble, None
+            raise trouble
         return True
 
     def _switch_in(self, switch: Callable[[], Any]) -> None:

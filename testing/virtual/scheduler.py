@@ -13,30 +13,32 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
+import msgspec
 import pendulum
 
 from kalends.clock import from_us
 from kalends.errors import ValidationFailed
 from kalends.jobs.registry import Registry
-from kalends.lifecycle import Lifecycle, Live
-from kalends.messages import ClaimDue
 from kalends.scheduler import Scheduler
 from kalends.settings import Settings
-from kalends.shutdown import ShutdownReport
 from kalends.storage import open_storage
 from kalends.storage.sqlite import SqliteDialect
 from kalends.system import System
 from kalends.testing.clock import ManualClock
+from kalends.testing.ledger import FateCount, count_fates, dump
 from kalends.testing.script import JobScript
 from kalends.testing.virtual.executor import Script
+from kalends.testing.virtual.lifecycle import VirtualLifecycle
 from kalends.testing.virtual.machinery import VirtualMachinery
 from kalends.testing.virtual.process import VirtualProcess
 from kalends.testing.virtual.storage import MemoryDialect, Probe, VirtualStorage
 from kalends.testing.virtual.world import START, World
 
 __all__ = ["VirtualScheduler"]
+
+T = TypeVar("T")
 
 _QUIET: dict[str, Any] = {
     "durability": "normal",
@@ -97,7 +99,7 @@ class VirtualScheduler(Scheduler):
         """Asked at each step of each transaction of the next start; see ``StorageStep``."""
         self._script: Script = JobScript(durations, failures, self.world.rng)
         self._memory = MemoryDialect() if self._database == ":memory:" else None
-        self._life = VirtualLifecycle(self._make_system_in, self.world)
+        self._life: VirtualLifecycle = VirtualLifecycle(self._make_system_in, self.world)
 
     def _make_system_in(self, process: VirtualProcess) -> System:
         dialect: SqliteDialect = (
@@ -125,6 +127,24 @@ class VirtualScheduler(Scheduler):
         other = VirtualScheduler(self._database, world=self.world, **values)
         other._memory = self._memory
         return other
+
+    def reader(self) -> VirtualScheduler:
+        """A scheduler on the same database and clock that answers and runs nothing."""
+        return self.peer(settings=msgspec.structs.replace(self.settings, enabled=False))
+
+    # -- looking -------------------------------------------------------------------------------
+
+    def count_fates(self) -> dict[str, list[FateCount]]:
+        """By event: how many instants have which fate for which reason, gaps included."""
+        return self._look(count_fates)
+
+    def dump(self) -> bytes:
+        """Every table as JSON lines: equal for equal ledgers, and only for those."""
+        return self._look(dump)
+
+    def _look(self, query: Callable[[Any], T]) -> T:
+        storage = self._life.running().storage
+        return self._life.inside(lambda: storage.read(query).get())
 
     # -- time ----------------------------------------------------------------------------------
 
@@ -177,106 +197,5 @@ class VirtualScheduler(Scheduler):
         Called from inside (a probe, a job) it does not return: whoever moves time gets
         ``ProcessKilled``.
         """
-        assert isinstance(self._life, VirtualLifecycle)
         self._life.kill()
         return self
-
-
-class VirtualLifecycle(Lifecycle):
-    """Starting and ending on one thread: each is done, and has come to rest, when it returns."""
-
-    def __init__(self, make: Callable[[VirtualProcess], System], world: World) -> None:
-        super().__init__(lambda: make(self._begin()))
-        self._world = world
-        self._process: VirtualProcess | None = None
-
-    def _begin(self) -> VirtualProcess:
-        self._process = process = self._world.fork()
-        process.on_end.append(lambda: self._left(process))
-        return process
-
-    def _left(self, process: VirtualProcess) -> None:
-        """A process has ended; where it was killed, its system says so no more."""
-        if self._process is process:
-            self._process, self._live, self._stopped = None, None, True
-
-    def start(self) -> None:
-        """Start, unless it runs."""
-        self.check_process()
-        live = self._live
-        if live is not None:
-            self._check_usable(live)
-            return
-        system = self._make()
-        process = self._process
-        assert process is not None
-        try:
-            self._world.run_in(process, lambda: system.start(self._gone))
-        except BaseException:
-            process.end()
-            raise
-        self._gone.clear()
-        self._over = system.over
-        self._live = Live(system, self._ended)
-        process.on_end.append(_notice_jumps(system, self._world.clock))
-        self._world.settle()
-
-    async def start_async(self) -> None:
-        """As ``start``: nothing here takes real time."""
-        self.start()
-
-    def stop(self, timeout: float) -> ShutdownReport:
-        """Stop what runs, giving its jobs ``timeout`` virtual seconds."""
-        self.check_process()
-        live, process = self._live, self._process
-        if live is None or process is None:
-            self._stopped = True
-            return ShutdownReport()
-        live.stopping = True
-        if self._world.inside:
-            process.call(process.spawn, lambda: live.stop(timeout))
-            return ShutdownReport(under_way=True)
-        self._world.run_in(process, lambda: live.stop(timeout))
-        report = live.outcome.get(timeout=0.0)
-        process.end()
-        return report
-
-    async def stop_async(self, patience: float) -> ShutdownReport:
-        """As ``stop``: nothing here takes real time."""
-        return self.stop(patience)
-
-    def wait(self, timeout: float | None) -> bool:
-        """Let virtual time pass until the end: True when it was stopped, False when it is up."""
-        self.check_process()
-        over = self._over
-        if over is None:
-            return super().wait(timeout)
-        patience = _YEAR if timeout is None else timeout
-        if not self._world.wait(lambda: over.done, patience):
-            return False
-        over.get(timeout=0.0)
-        return True
-
-    def kill(self) -> None:
-        """End the process, if one lives."""
-        if self._process is not None:
-            self._process.kill()
-
-
-def _notice_jumps(system: System, clock: ManualClock) -> Callable[[], None]:
-    """Have the loop look as soon as the clock has jumped; returns what ends that.
-
-    A real one looks within ``max_sleep``, which is too long here to wait for.
-    """
-    apart = clock.now_us() - clock.monotonic_us
-
-    def look() -> None:
-        nonlocal apart
-        before, apart = apart, clock.now_us() - clock.monotonic_us
-        if before != apart:
-            system.loop.tell_urgent(ClaimDue())
-
-    return clock.on_change(look)
-
-
-_YEAR = 366 * 86_400.0
