@@ -22,7 +22,7 @@ from kalends.scheduler import Scheduler, SchedulerStatus
 from kalends.settings import Settings
 from kalends.shutdown import ShutdownReport
 from kalends.triggers import (
-    Trigger, calendar, cron, dates, every, holidays, once, rrule, weekdays,
+    Trigger, calendar, cron, dates, every, holidays, once, rrule, weekdays, working_day,
 )  # fmt: skip
 
 job = default_registry.job
@@ -37,5 +37,5 @@ __all__ = [
     "SchedulerFailed", "SchedulerStatus", "Settings", "ShutdownReport", "StorageRefused",
     "StorageUnavailable", "TransitionError", "Trigger", "ValidationFailed", "VersionConflict",
     "calendar", "cron", "current", "dates", "every", "holidays", "job", "once", "rrule",
-    "weekdays",
+    "weekdays", "working_day",
 ]  # fmt: skip

@@ -73,12 +73,23 @@ housekeeper: running, restarts 1, last: RuntimeError: a bug in the housekeeper
 scheduler: running
 """
 
+MONTH_END_CLOSING = """at 18:00 every day, Europe/Oslo time; only on the last working day of the \
+month (closed on Saturdays and Sundays or public holidays of NO)
+closing-DE: 12 closings, succeeded; moved by a holiday:
+  2029-03-29 Thursday 18:00
+closing-GB: 12 closings, succeeded; moved by a holiday:
+  2029-03-29 Thursday 18:00
+closing-NO: 12 closings, succeeded; moved by a holiday:
+  2029-03-28 Wednesday 18:00
+"""
+
 EXPECTED = {
     "hello.py": HELLO,
     "quickstart.py": QUICKSTART,
     "crash_and_recover.py": CRASH_AND_RECOVER,
     "actor_proxies.py": re.escape(ACTOR_PROXIES),
     "restart_an_actor.py": re.escape(RESTART_AN_ACTOR),
+    "month_end_closing.py": re.escape(MONTH_END_CLOSING),
 }
 
 

@@ -70,7 +70,7 @@ class Days(ABC):
     def __or__(self, other: Days) -> Days:
         if not isinstance(other, Days):
             return NotImplemented
-        return DaysUnion((*_members(self), *_members(other)))
+        return DaysUnion((*members(self), *members(other)))
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -286,7 +286,8 @@ def day_number(value: object, path: str) -> int:
     return value.toordinal() - _EPOCH.toordinal()
 
 
-def _members(days: Days) -> tuple[Days, ...]:
+def members(days: Days) -> tuple[Days, ...]:
+    """The sets that ``days`` is joined of; itself alone where it is not."""
     return days.sets if isinstance(days, DaysUnion) else (days,)
 
 

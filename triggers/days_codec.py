@@ -7,6 +7,7 @@ from typing import Any
 from kalends.errors import ValidationFailed, did_you_mean
 from kalends.triggers.day_sets import MOST_SETS, Dates, Days, DaysUnion, Weekdays
 from kalends.triggers.public_holidays import Holidays
+from kalends.triggers.working_days import WorkingDays
 
 __all__ = ["days_from_json"]
 
@@ -15,12 +16,16 @@ _KEYS = {
     "days": ("sets",),
     "holidays": ("country", "subdiv", "categories", "tz"),
     "weekdays": ("weekdays", "tz"),
+    "working_day": ("numbers", "closed"),
 }
 """Each type, and the keys it may have beside ``v`` and ``type``."""
 
 
-def days_from_json(value: object, path: str, joined: bool = False) -> Days:
-    """The set of days that ``to_json`` described; ``ValidationFailed`` for anything else."""
+def days_from_json(value: object, path: str, outer: tuple[str, ...] = ()) -> Days:
+    """The set of days that ``to_json`` described; ``ValidationFailed`` for anything else.
+
+    ``outer`` are the types that it cannot have, being a part of another set.
+    """
     if not isinstance(value, dict):
         raise ValidationFailed(
             f"{path} must be a JSON object, not {type(value).__name__}", path=path
@@ -28,7 +33,7 @@ def days_from_json(value: object, path: str, joined: bool = False) -> Days:
     if type(value.get("v")) is not int or value["v"] != 1:
         raise ValidationFailed(f"{path}.v must be 1", path=f"{path}.v")
     kind = value.get("type")
-    if not isinstance(kind, str) or kind not in _KEYS or (joined and kind == "days"):
+    if not isinstance(kind, str) or kind not in _KEYS or kind in outer:
         raise ValidationFailed(
             f"{path}.type: no set of days is of type {str(kind)[:40]!r}{did_you_mean(kind, _KEYS)}",
             path=f"{path}.type",
@@ -36,10 +41,10 @@ def days_from_json(value: object, path: str, joined: bool = False) -> Days:
     for key in value:
         if key not in ("v", "type", *_KEYS[kind]):
             raise ValidationFailed(f"{path}: {kind!r} has no {str(key)[:40]!r}", path=path)
-    return _made(kind, value, path)
+    return _made(kind, value, path, outer)
 
 
-def _made(kind: str, value: dict[str, Any], path: str) -> Days:
+def _made(kind: str, value: dict[str, Any], path: str, outer: tuple[str, ...]) -> Days:
     if kind == "dates":
         return Dates(tuple(_listed(value, "dates", path)), value.get("tz"))
     if kind == "weekdays":
@@ -48,11 +53,15 @@ def _made(kind: str, value: dict[str, Any], path: str) -> Days:
         words = value.get("categories")
         categories = None if words is None else tuple(_listed(value, "categories", path))
         return Holidays(value.get("country"), value.get("subdiv"), categories, value.get("tz"))  # type: ignore[arg-type]  # it checks
+    if kind == "working_day":
+        closed = days_from_json(value.get("closed"), f"{path}.closed", (kind,))
+        return WorkingDays(tuple(_listed(value, "numbers", path)), closed)
     sets = _listed(value, "sets", path)
     if len(sets) > MOST_SETS:
         raise ValidationFailed(f"{path}.sets holds more than {MOST_SETS}", path=f"{path}.sets")
+    outer = (*outer, kind)
     return DaysUnion(
-        tuple(days_from_json(one, f"{path}.sets[{at}]", True) for at, one in enumerate(sets))
+        tuple(days_from_json(one, f"{path}.sets[{at}]", outer) for at, one in enumerate(sets))
     )
 
 
