@@ -26,8 +26,10 @@ _READY = Prepared(
         *EVENT_PART, ExecutionRow.due, ExecutionRow.version, ExecutionRow.id,
         ExecutionRow.attempt, ExecutionRow.manual, ExecutionRow.ready_at,
     )
-    .join(EventRow, on=(EventRow.id == ExecutionRow.event_id))
+    # CROSS: SQLite keeps the order of such a join. It would look through all events first.
+    .join(EventRow, peewee.JOIN.CROSS)
     .where(
+        EventRow.id == ExecutionRow.event_id,
         ExecutionRow.ended_at.is_null(),
         ExecutionRow.node.is_null(),
         ExecutionRow.ready_at <= hole("horizon"),

@@ -79,6 +79,20 @@ def check(steps: list[str], *wanted: str, sorting: bool = False, walks: int = 0)
         assert any(f"INDEX {index}" in step for step in steps), (index, steps)
 
 
+def test_claiming_does_the_same_in_a_database_without_statistics(ledger: Ledger) -> None:
+    ledger.create(*(ledger.definition(every(seconds=10)) for _ in range(20)))
+    claim = ledger.here.claims.claim_due
+    with _seen(ledger.db.connection()) as seen:
+        ledger.run(claim, now=ledger.now, ahead=10 * US, limit=100, settled=frozenset())
+    steps = []
+    for sql, values in seen:
+        if sql.lstrip().upper().startswith("SELECT"):
+            steps += ledger.db.connection().execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
+    # An index that is searched by the status alone gives every event there is.
+    assert [step[3] for step in steps if "events_due (status=?)" in step[3]] == []
+    check([step[3] for step in steps], "events_due", "executions_unowned")
+
+
 def test_claiming_looks_at_what_is_due_and_at_what_is_open(
     ledger: Ledger, plans: Callable[..., list[str]]
 ) -> None:
