@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from kalends.clock import Clock
 from kalends.errors import KalendsError, ValidationFailed
 from kalends.jobs.codec import encode_arguments, type_name
 from kalends.jobs.registry import Registry
@@ -17,6 +18,7 @@ from kalends.messages import Changes, Definition
 from kalends.policies import CatchUp, Delivery, Overlap, Policies
 from kalends.settings import POLICY_RANGES, Settings
 from kalends.triggers import Cron, Interval, Once, Trigger, from_json
+from kalends.triggers.transitions import warnings_of
 from kalends.validation import MAX_NAME, choice, known_keywords, note, number, tags, text
 
 __all__ = ["MAX_BULK", "DefinitionChecker"]
@@ -45,15 +47,19 @@ _FIELDS = ("job", "trigger", "name", "args", "kwargs", "tags", "note", *_POLICY_
 class DefinitionChecker:
     """Checks definitions against the registered jobs and the limits of the settings."""
 
-    def __init__(self, registry: Registry, settings: Settings) -> None:
+    def __init__(self, registry: Registry, settings: Settings, clock: Clock) -> None:
         self._registry = registry
         self._settings = settings
+        self._clock = clock
 
-    def definition(self, values: Mapping[str, Any], path: str = "event") -> Definition:
+    def definition(self, values: Mapping[str, Any]) -> Definition:
         """The definition that ``values`` (the keywords of ``schedule_event``) describe.
 
         Raises ``ValidationFailed`` (or ``JobNotFound``, ``PayloadTooLarge``) naming the path.
         """
+        return self._definition(values, "event", self._clock.now_us())
+
+    def _definition(self, values: Mapping[str, Any], path: str, now: int) -> Definition:
         if not isinstance(values, Mapping):
             raise ValidationFailed(
                 f"{path} must be a mapping of fields, not {type_name(values)}", path=path
@@ -64,14 +70,16 @@ class DefinitionChecker:
             if field not in values:
                 raise ValidationFailed(f"{path} lacks {field!r}", path=f"{path}.{field}")
         name = values.get("name")
+        trigger = _trigger(values["trigger"])
         return Definition(
             name=None if name is None else text(name, "name", MAX_NAME),
             job=self._job(values["job"]),
             arguments=self._arguments(values.get("args", ()), values.get("kwargs")),
-            trigger=_trigger(values["trigger"]),
+            trigger=trigger,
             policies=self._policies(values),
             tags=tags(values.get("tags", ()), "tags"),
             note=note(values.get("note"), "note"),
+            warnings=warnings_of(trigger, now),
         )
 
     def definitions(self, items: Iterable[Mapping[str, Any]]) -> tuple[Definition, ...]:
@@ -81,11 +89,12 @@ class DefinitionChecker:
                 f"events must be a list of mappings, not {type_name(items)}", path="events"
             )
         checked: list[Definition] = []
+        now = self._clock.now_us()
         for place, values in enumerate(items):
             if place >= MAX_BULK:
                 raise ValidationFailed(f"more than {MAX_BULK} events in one call", path="events")
             try:
-                checked.append(self.definition(values))
+                checked.append(self._definition(values, "event", now))
             except KalendsError as error:
                 inner = str(error.details.get("path", "")).removeprefix("event").lstrip(".")
                 error.details["path"] = f"[{place}].{inner}".rstrip(".")
@@ -108,6 +117,7 @@ class DefinitionChecker:
             fresh["arguments"] = self._arguments(values["args"], values["kwargs"])
         if "trigger" in values:
             fresh["trigger"] = _trigger(values["trigger"])
+            fresh["warnings"] = warnings_of(fresh["trigger"], self._clock.now_us())
         if "tags" in values:
             fresh["tags"] = tags(values["tags"], "tags")
         if "note" in values:

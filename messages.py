@@ -13,7 +13,7 @@ import msgspec
 from kalends.model import Failure, Fate
 from kalends.policies import Policies
 from kalends.queries import EventQuery, ExecutionQuery, GapQuery, JournalQuery
-from kalends.triggers import Trigger
+from kalends.triggers import Transition, Trigger
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -37,6 +37,8 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     policies: Policies
     tags: tuple[str, ...] = ()
     note: str | None = None
+    warnings: tuple[Transition, ...] = ()
+    """For the answer; not stored."""
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +52,8 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """Checked policy fields that change; the others keep their value."""
     tags: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     note: str | msgspec.UnsetType | None = msgspec.UNSET
+    warnings: tuple[Transition, ...] = ()
+    """As in a ``Definition``."""
 
 
 class OnConflict(StrEnum):

@@ -13,7 +13,7 @@ import msgspec
 import pendulum
 
 from kalends.policies import Policies
-from kalends.triggers import Trigger
+from kalends.triggers import Transition, Trigger
 
 __all__ = [
     "EVENT_TRANSITIONS",
@@ -174,6 +174,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Grows with every change of the definition; ``update_event`` may name the one it expects."""
     created_at: pendulum.DateTime
     updated_at: pendulum.DateTime
+    warnings: tuple[Transition, ...] = ()
+    """The changes of the clock that its rule meets within a year, and what will happen there; for
+    whoever schedules it or changes its trigger, and empty where it is only read."""
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):

@@ -96,7 +96,7 @@ class Scheduler(Verbs):
         self._database = open_storage(database, self.settings).dialect.path or ":memory:"
         self._pid = current_pid()
         self._life = Lifecycle(self._make_system)
-        checker = DefinitionChecker(self.registry, self.settings)
+        checker = DefinitionChecker(self.registry, self.settings, self._clock)
         self.events = EventsProxy(lambda: self._life.running().event_manager.ref, checker)
         self.executions = ExecutionsProxy(lambda: self._life.running().tracker.ref)
         self.loop = LoopProxy(lambda: self._life.running().loop.ref)

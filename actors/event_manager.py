@@ -22,6 +22,7 @@ from kalends.clock import Clock, from_us, to_us
 from kalends.errors import KalendsError, NotInitialized
 from kalends.futures import Future
 from kalends.jobs.runner import Runner
+from kalends.logs import get_log
 from kalends.messages import (
     Claim,
     ClaimDue,
@@ -52,6 +53,8 @@ from kalends.storage.journal import list_entries
 from kalends.storage.outlooks import Forecast, next_runs
 
 __all__ = ["EventManagerActor"]
+
+_log = get_log()
 
 
 class EventManagerActor(Actor):
@@ -121,13 +124,22 @@ class EventManagerActor(Actor):
         )
 
     def _announce(self, events: Sequence[Event]) -> None:
-        """Tell the loop the earliest instant at which something is to be done about these; on the
-        writer's thread, after the commit.
+        """Tell the loop the earliest instant at which something is to be done about these, and the
+        log what daylight saving will do to them; on the writer's thread, after the commit.
         """
         instants = [at for event in events for at in (event.next_due, event.paused_until)]
         known = [to_us(at) for at in instants if at is not None]
         if known:
             self._tell_loop(EventsChanged(min(known)))
+        warned = [event for event in events if event.warnings]
+        if warned:
+            _log.info(
+                "clock_changes_ahead",
+                events=len(warned),
+                event_id=warned[0].id,
+                event_name=warned[0].name,
+                changes=[met.words for met in warned[0].warnings],
+            )
 
     @handles(GetEvent)
     def get(self, message: GetEvent) -> Future[Event]:

@@ -99,10 +99,15 @@ class EventStore:
         created = [answer for answer in answers if not isinstance(answer, str)]
         if created:
             self._journal_created(db, created, now, author)
-        return tuple(
-            self.get(db, answer) if isinstance(answer, str) else event_of(answer)
-            for answer in answers
-        )
+        events = []
+        for answer, definition in zip(answers, definitions, strict=True):
+            if not isinstance(answer, str):
+                events.append(_warned(event_of(answer), definition))
+                continue
+            event = self.get(db, answer)
+            kept = on_conflict is OnConflict.KEEP
+            events.append(event if kept else _warned(event, definition))
+        return tuple(events)
 
     def _journal_created(
         self, db: peewee.Database, rows: Sequence[tuple[Any, ...]], now: int, author: str | None
@@ -236,7 +241,7 @@ class EventStore:
             before={key: old[key] for key in fresh},
             version=old["version"] + 1,
         )
-        return self.get(db, event_id)
+        return _warned(self.get(db, event_id), changes)
 
     def _reschedule(
         self, db: peewee.Database, old: dict[str, Any], rule: Trigger, now: int
@@ -292,3 +297,8 @@ class EventStore:
     def give_back(self, db: peewee.Database, claims: Sequence[Claim], *, now: int) -> None:
         """Undo this node's claims that have not begun; see ``accounts.give_back``."""
         give_back(db, claims, self._node, now=now)
+
+
+def _warned(event: Event, given: Definition | Changes) -> Event:
+    """The event with the warnings of what it was made from."""
+    return msgspec.structs.replace(event, warnings=given.warnings) if given.warnings else event

@@ -20,6 +20,7 @@ from kalends import (
     once,
 )
 from kalends.definitions import MAX_BULK, DefinitionChecker
+from kalends.testing import ManualClock
 from kalends.triggers import Trigger
 
 FAR = once(pendulum.datetime(2090, 1, 1, tz="UTC"))
@@ -38,7 +39,7 @@ def noop() -> None:
 
 @pytest.fixture
 def checker(registry: Registry) -> DefinitionChecker:
-    return DefinitionChecker(registry, Settings(policies=Policies(max_attempts=7)))
+    return DefinitionChecker(registry, Settings(policies=Policies(max_attempts=7)), ManualClock())
 
 
 def test_a_definition_takes_the_defaults_of_the_settings(checker: DefinitionChecker) -> None:
@@ -126,7 +127,7 @@ def test_a_missing_field_is_named(checker: DefinitionChecker) -> None:
 
 
 def test_arguments_beyond_the_limit_are_refused(registry: Registry) -> None:
-    checker = DefinitionChecker(registry, Settings(max_arguments=100))
+    checker = DefinitionChecker(registry, Settings(max_arguments=100), ManualClock())
     with pytest.raises(PayloadTooLarge) as caught:
         checker.definition({"job": noop, "trigger": FAR, "args": ["x" * 200]})
     assert caught.value.details["limit"] == 100

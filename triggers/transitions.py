@@ -1,24 +1,33 @@
 """Which changes of the clock a trigger meets, and what it does there.
 
-Pure, like the triggers: a caller warns with it when an event is made, and explains with it later.
-A change of the clock is met by a rule that has a wall-clock time in the stretch that is skipped or
-shown twice; exclusions are not looked at, so a time that is excluded anyway is told of too.
+Pure, like the triggers: whoever makes an event is warned with it (``warnings_of``). A change of the
+clock is met by a rule that has a wall-clock time in the stretch that is skipped or shown twice,
+between the rule's beginning and its end; exclusions are not looked at, so a time that is excluded
+anyway is told of too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+from functools import lru_cache
 
 import msgspec
 
 from kalends.clock import US, from_us, to_us
+from kalends.errors import ValidationFailed
 from kalends.refusals import checking
 from kalends.triggers.base import Trigger
 from kalends.triggers.bounded import Bounded
+from kalends.triggers.combine import Difference
+from kalends.triggers.limit import Limited
+from kalends.triggers.local import DAY_US
 from kalends.triggers.zone import Spans
 from kalends.triggers.zoned import ZonedTrigger
 
-__all__ = ["Transition", "transitions", "transitions_us"]
+__all__ = ["Transition", "transitions", "transitions_us", "warnings_of"]
+
+_YEAR_DAYS = 366
 
 _MOMENT_ZERO = dt.datetime(1970, 1, 1)  # noqa: DTZ001  (a wall-clock moment, which has no zone)
 
@@ -72,10 +81,50 @@ def transitions_us(trigger: Trigger, start_us: int, end_us: int) -> list[Transit
     return sorted(found, key=lambda met: (met.at_us, met.tz, met.kind, met.words))
 
 
-def _collect(trigger: Trigger, start: int, end: int, found: set[Transition]) -> None:
+def warnings_of(trigger: Trigger, now_us: int) -> tuple[Transition, ...]:
+    """The changes of the clock that ``trigger``, made at ``now_us``, meets within a year.
+
+    Cheap where no clock changes, and for a rule that was asked of before on the same day.
+    """
+    if not _goes_by_changing_clock(trigger):
+        return ()
+    if trigger.needs_anchor:
+        trigger = _anchored(trigger, now_us)
+    day = now_us // DAY_US
+    return tuple(met for met in _in_year_from(trigger, day) if met.at_us > now_us)
+
+
+def _goes_by_changing_clock(trigger: Trigger) -> bool:
+    if isinstance(trigger, ZonedTrigger):
+        return len(trigger.zone.spans.starts) > 1
+    return any(map(_goes_by_changing_clock, trigger.rules))
+
+
+@lru_cache(maxsize=64)
+def _anchored(trigger: Trigger, at_us: int) -> Trigger:
+    return trigger.anchored(at_us)
+
+
+@lru_cache(maxsize=1_024)
+def _in_year_from(trigger: Trigger, day: int) -> tuple[Transition, ...]:
+    return tuple(transitions_us(trigger, day * DAY_US, (day + _YEAR_DAYS) * DAY_US))
+
+
+def _limits(trigger: Trigger, start: int, end: int) -> tuple[int, int]:
+    """The part of ``start`` to ``end`` in which ``trigger`` may be due."""
+    low: int | None = None
+    high: int | None = None
     if isinstance(trigger, Bounded):
-        start = start if trigger.start_us is None else max(start, trigger.start_us)
-        end = end if trigger.end_us is None else min(end, trigger.end_us)
+        low, high = trigger.start_us, trigger.end_us
+    elif isinstance(trigger, Limited) and not trigger.needs_anchor:
+        with contextlib.suppress(ValidationFailed):  # the count takes too long
+            low, last = trigger.bounds_us
+            high = last + 1
+    return start if low is None else max(start, low), end if high is None else min(end, high)
+
+
+def _collect(trigger: Trigger, start: int, end: int, found: set[Transition]) -> None:
+    start, end = _limits(trigger, start, end)
     if end <= start:
         return
     if isinstance(trigger, ZonedTrigger):
@@ -85,7 +134,8 @@ def _collect(trigger: Trigger, start: int, end: int, found: set[Transition]) -> 
                 met = _meeting(trigger, spans, span)
                 if met is not None:
                     found.add(met)
-    for part in trigger.rules:
+    # What is taken out of a rule runs nowhere: nothing becomes of its times.
+    for part in trigger.rules[:1] if isinstance(trigger, Difference) else trigger.rules:
         _collect(part, start, end, found)
 
 
