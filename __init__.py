@@ -11,8 +11,8 @@ from kalends.futures import Future
 from kalends.jobs.context import ExecutionContext, current
 from kalends.jobs.registry import Registry, default_registry
 from kalends.model import (
-    Attempt, Event, EventStatus, Execution, Failure, Fate, Gap, JournalEntry, JournalKind, Page,
-    Reason,
+    Attempt, Event, EventStatus, Execution, Failure, Fate, Gap, JournalEntry, JournalKind,
+    NextSkipped, Page, Reason,
 )  # fmt: skip
 from kalends.outlook import HeatMap, NextRun, Overdue, OverdueCause
 from kalends.policies import CatchUp, Delivery, Overlap, Policies
@@ -32,8 +32,8 @@ __all__ = [
     "Delivery", "Event", "EventNotFound", "EventStatus", "Execution", "ExecutionContext",
     "ExecutionNotFound", "Failure", "Fate", "ForkedError", "Future", "Gap", "HeatMap",
     "HousekeepingReport", "JobNotFound", "JournalEntry", "JournalKind", "KalendsError",
-    "MailboxFull", "NextRun", "NotInitialized", "Overdue", "OverdueCause", "Overlap", "Page",
-    "PayloadTooLarge", "Policies", "Reason", "Registry", "Report", "Result", "Scheduler",
+    "MailboxFull", "NextRun", "NextSkipped", "NotInitialized", "Overdue", "OverdueCause", "Overlap",
+    "Page", "PayloadTooLarge", "Policies", "Reason", "Registry", "Report", "Result", "Scheduler",
     "SchedulerFailed", "SchedulerStatus", "Settings", "ShutdownReport", "StorageRefused",
     "StorageUnavailable", "TransitionError", "Trigger", "ValidationFailed", "VersionConflict",
     "calendar", "cron", "current", "dates", "every", "holidays", "job", "once", "rrule",

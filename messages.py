@@ -79,7 +79,10 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """True where executions of this event must not run beside each other."""
     manual: bool = False
     delay_us: int = 0
-    """Microseconds after ``due`` at which it is to begin: drawn once by ``Trigger.jitter``."""
+    """Microseconds after ``due`` at which it is to begin: drawn once by ``Trigger.jitter``.
+
+    Negative where somebody moved it to an earlier instant.
+    """
     priority: int = 0
     """Higher goes first where slots are scarce."""
 
@@ -180,6 +183,27 @@ class ReleaseEvent(Message, frozen=True):
     """Look at a quarantined event again. Answer: ``Event``."""
 
     event_id: str
+    note: str | None = None
+    author: str | None = None
+
+
+class SkipNext(Message, frozen=True):
+    """Skip the next ``count`` instants of an event that have no fate. Answer: ``NextSkipped``."""
+
+    event_id: str
+    note: str | None = None
+    author: str | None = None
+    count: int = 1
+
+
+class MoveNext(Message, frozen=True):
+    """Run the next instant of an event that has no fate at another one, ``to``.
+
+    Answer: ``Execution``.
+    """
+
+    event_id: str
+    to: int
     note: str | None = None
     author: str | None = None
 

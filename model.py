@@ -28,6 +28,7 @@ __all__ = [
     "Gap",
     "JournalEntry",
     "JournalKind",
+    "NextSkipped",
     "Page",
     "Reason",
 ]
@@ -56,6 +57,8 @@ EVENT_TRANSITIONS: dict[str, dict[EventStatus, EventStatus]] = {
         EventStatus.PAUSED: EventStatus.PAUSED,
     },
     "resume": {EventStatus.PAUSED: EventStatus.ACTIVE},
+    "skip_next": {EventStatus.ACTIVE: EventStatus.ACTIVE},
+    "move_next": {EventStatus.ACTIVE: EventStatus.ACTIVE},
     "complete": {EventStatus.ACTIVE: EventStatus.COMPLETED},
     "quarantine": {
         EventStatus.ACTIVE: EventStatus.QUARANTINED,
@@ -137,6 +140,8 @@ class JournalKind(StrEnum):
     EVENT_PAUSED = "event_paused"
     EVENT_RESUMED = "event_resumed"
     EVENT_DELETED = "event_deleted"
+    EVENT_SKIPPED = "event_skipped"
+    EVENT_MOVED = "event_moved"
     EVENT_TRIGGERED = "event_triggered"
     EVENT_QUARANTINED = "event_quarantined"
     EVENT_RELEASED = "event_released"
@@ -256,6 +261,13 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
     """For ``coalesced``: the instant that ran for them."""
     version: int
     recorded_at: pendulum.DateTime
+
+
+class NextSkipped(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``skip_next`` did: the event as it is now, and the instants that will not run."""
+
+    event: Event
+    instants: tuple[pendulum.DateTime, ...]
 
 
 class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):

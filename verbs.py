@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 import pendulum
 
 from kalends.actors.housekeeper import HousekeepingReport
 from kalends.actors.proxies import EventsProxy, ExecutionsProxy, HousekeeperProxy, LoopProxy
-from kalends.model import Event, Execution, Gap, JournalEntry, Page
+from kalends.model import Event, Execution, Gap, JournalEntry, NextSkipped, Page
 from kalends.outlook import HeatMap, NextRun, Overdue
 from kalends.refusals import refusing
 from kalends.report import Report
@@ -84,6 +85,23 @@ class Verbs:
     def resume_event(self, event_id: str, **who: Any) -> Event:
         """Look at a paused event again; what was due meanwhile is skipped as ``paused``."""
         return self.events.resume(event_id, **who).get()
+
+    @refusing
+    def skip_next(self, event_id: str, count: int = 1, **who: Any) -> NextSkipped:
+        """Leave out the next ``count`` instants of an event that have no fate yet, and only these.
+
+        Raises ``TransitionError`` unless the event is active.
+        """
+        return self.events.skip_next(event_id, count, **who).get()
+
+    @refusing
+    def move_next(self, event_id: str, to: datetime, **who: Any) -> Execution:
+        """Run the next instant of an event that has no fate yet at ``to`` instead, which may be
+        earlier or later and must not have passed; answers its execution, which waits.
+
+        Raises ``TransitionError`` unless the event is active.
+        """
+        return self.events.move_next(event_id, to, **who).get()
 
     @refusing
     def release_event(self, event_id: str, **who: Any) -> Event:

@@ -5,27 +5,20 @@ commands under "to the event manager" in ``kalends.messages``. Answers come afte
 while one waits for it the next command is handled: changes that arrive together are committed
 together.
 
-A change reaches claims that are armed but have not begun: they are revoked before the change
-commits, and once more right after it, for those that were committed in between. Both run in commit
-order, so no claim made under the old definition begins after the change was acknowledged."""
+A change reaches claims that are armed but have not begun: see ``actors.changing``."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-
+from kalends.actors.changing import Changing
 from kalends.actors.runtime import Actor, handles
-from kalends.clock import Clock, from_us, to_us
-from kalends.errors import KalendsError, NotInitialized
+from kalends.clock import Clock, from_us
 from kalends.futures import Future
 from kalends.jobs.runner import Runner
-from kalends.logs import get_log
 from kalends.messages import (
     Claim,
-    ClaimDue,
     CountEvents,
     CreateEvents,
     DeleteEvent,
@@ -36,25 +29,26 @@ from kalends.messages import (
     ListNextRuns,
     MakeHeatMap,
     Message,
+    MoveNext,
     OnConflict,
     PauseEvent,
     PreviewEvent,
     ReleaseEvent,
     ResumeEvent,
+    SkipNext,
     UpdateEvent,
 )
-from kalends.model import Event
+from kalends.model import Event, Execution, NextSkipped
 from kalends.storage.engine import Storage
 from kalends.storage.event_queries import count_events, list_events
 from kalends.storage.event_rows import ids_by_name
 from kalends.storage.events import EventStore
+from kalends.storage.foretold import move_next, skip_next
 from kalends.storage.heat import HeatRange
 from kalends.storage.journal import list_entries
 from kalends.storage.outlooks import Forecast, next_runs
 
 __all__ = ["EventManagerActor"]
-
-_log = get_log()
 
 
 class EventManagerActor(Actor):
@@ -73,8 +67,8 @@ class EventManagerActor(Actor):
         self._storage = storage
         self._store = store
         self._clock = clock
-        self._runner = runner
         self._tell_loop = tell_loop
+        self._changing = Changing(storage, store, clock, runner, tell_loop)
 
     # -- create and read -----------------------------------------------------------------------
 
@@ -86,7 +80,7 @@ class EventManagerActor(Actor):
         future = self._storage.write(
             lambda db: self._store_all(db, self._clock.now_us(), (), message)
         )
-        future.add_done_callback(lambda done: self._announce(done.value or ()))
+        future.add_done_callback(lambda done: self._changing.announce(done.value or ()))
         return future
 
     def _replace(self, message: CreateEvents) -> Future[tuple[Event, ...]]:
@@ -98,7 +92,7 @@ class EventManagerActor(Actor):
             if done.error is not None:
                 answer.resolve(None, done.error)
                 return
-            changed = self._change(
+            changed = self._changing.several(
                 list((done.value or {}).values()),
                 lambda db, now, revoked: self._store_all(db, now, revoked, message),
             )
@@ -122,24 +116,6 @@ class EventManagerActor(Actor):
             on_conflict=message.on_conflict,
             author=message.author,
         )
-
-    def _announce(self, events: Sequence[Event]) -> None:
-        """Tell the loop the earliest instant at which something is to be done about these, and the
-        log what daylight saving will do to them; on the writer's thread, after the commit.
-        """
-        instants = [at for event in events for at in (event.next_due, event.paused_until)]
-        known = [to_us(at) for at in instants if at is not None]
-        if known:
-            self._tell_loop(EventsChanged(min(known)))
-        warned = [event for event in events if event.warnings]
-        if warned:
-            _log.info(
-                "clock_changes_ahead",
-                events=len(warned),
-                event_id=warned[0].id,
-                event_name=warned[0].name,
-                changes=[met.words for met in warned[0].warnings],
-            )
 
     @handles(GetEvent)
     def get(self, message: GetEvent) -> Future[Event]:
@@ -199,7 +175,7 @@ class EventManagerActor(Actor):
     @handles(UpdateEvent)
     def update(self, message: UpdateEvent) -> Future[Event]:
         """Change fields; claims not begun are made anew under the new definition."""
-        return self._change_one(
+        return self._changing.one(
             message.event_id,
             lambda db, now, given_back: self._store.update(
                 db,
@@ -227,6 +203,36 @@ class EventManagerActor(Actor):
         """Look at a quarantined event again."""
         return self._set_status(message, "release")
 
+    @handles(SkipNext)
+    def skip_next(self, message: SkipNext) -> Future[NextSkipped]:
+        """Leave out the next instants once."""
+        skipped: list[int] = []
+
+        def unit(db: Any, now: int, given_back: Sequence[Claim]) -> Event:
+            stamp = self._store.stamp(now, message.author, message.note)
+            skipped[:] = skip_next(db, message.event_id, message.count, stamp, given_back)
+            return self._store.get(db, message.event_id)
+
+        return self._changing.one(message.event_id, unit).then(
+            lambda event: NextSkipped(event=event, instants=tuple(map(from_us, skipped)))
+        )
+
+    @handles(MoveNext)
+    def move_next(self, message: MoveNext) -> Future[Execution]:
+        """Run the next instant at another one."""
+        moved: list[Execution] = []
+
+        def unit(db: Any, now: int, given_back: Sequence[Claim]) -> Event:
+            stamp = self._store.stamp(now, message.author, message.note)
+            moved[:] = [move_next(db, message.event_id, message.to, stamp, given_back)]
+            return self._store.get(db, message.event_id)
+
+        def done(_: Event) -> Execution:
+            self._tell_loop(EventsChanged(message.to))
+            return moved[0]
+
+        return self._changing.one(message.event_id, unit).then(done)
+
     @handles(DeleteEvent)
     def delete(self, message: DeleteEvent) -> Future[Event]:
         """Leave a tombstone."""
@@ -239,7 +245,7 @@ class EventManagerActor(Actor):
         *,
         until: int | None = None,
     ) -> Future[Event]:
-        return self._change_one(
+        return self._changing.one(
             message.event_id,
             lambda db, now, given_back: self._store.set_status(
                 db,
@@ -252,76 +258,3 @@ class EventManagerActor(Actor):
                 given_back=given_back,
             ),
         )
-
-    def _change_one(
-        self,
-        event_id: str,
-        unit: Callable[[Any, int, Sequence[Claim]], Event],
-    ) -> Future[Event]:
-        answer: Future[Event] = Future()
-
-        def only(done: Future[tuple[Event, ...]]) -> None:
-            answer.resolve(done.value[0] if done.value else None, done.error)
-
-        self._change(
-            [event_id], lambda db, now, revoked: (unit(db, now, revoked),)
-        ).add_done_callback(only)
-        return answer
-
-    def _change(
-        self,
-        event_ids: Sequence[str],
-        unit: Callable[[Any, int, Sequence[Claim]], tuple[Event, ...]],
-    ) -> Future[tuple[Event, ...]]:
-        """Revoke, commit, revoke what slipped in between, then answer."""
-        now = self._clock.now_us()
-        revoked = self._runner.disarm(event_ids)
-        answer: Future[tuple[Event, ...]] = Future()
-        first = self._storage.write(lambda db: unit(db, now, revoked))
-
-        def committed(done: Future[tuple[Event, ...]]) -> None:
-            if done.error is not None:
-                self._restore(revoked, done.error)
-                answer.resolve(None, done.error)
-                return
-            self._runner.forget(revoked)
-            late = self._runner.disarm(event_ids)
-            if revoked or late:
-                self._tell_loop(ClaimDue())  # what was given back may be due now
-            if not late:
-                finish(done)
-                return
-            events = done.value or ()
-            second = self._storage.write(lambda db: self._revoke(db, events, late, now))
-            # Where that is refused, the tracker's audit finds them.
-            second.add_done_callback(lambda _: self._runner.forget(late))
-            second.add_done_callback(finish)
-
-        def finish(done: Future[tuple[Event, ...]]) -> None:
-            self._announce(done.value or ())
-            answer.resolve(done.value, done.error)
-
-        first.add_done_callback(committed)
-        return answer
-
-    def _restore(self, revoked: Sequence[Claim], error: BaseException) -> None:
-        """A change was refused: what was revoked for it runs as it was claimed."""
-        unknown = isinstance(error, KalendsError) and error.details.get("outcome") == "unknown"
-        if unknown:  # it may have been given back: the tracker's audit will tell
-            self._runner.forget(revoked)
-            return
-        with contextlib.suppress(NotInitialized):  # shutting down: they are given back
-            self._runner.submit(revoked)
-
-    def _revoke(
-        self, db: Any, events: Sequence[Event], late: Sequence[Claim], now: int
-    ) -> tuple[Event, ...]:
-        self._store.give_back(db, late, now=now)
-        return tuple(self._as_changed(db, event) for event in events)
-
-    def _as_changed(self, db: Any, event: Event) -> Event:
-        """The event as its own change left it, whatever others have changed since."""
-        current = self._store.get(db, event.id, deleted=True)
-        if current.version != event.version:
-            return event
-        return msgspec.structs.replace(event, next_due=current.next_due)

@@ -15,7 +15,7 @@ import pendulum
 from kalends.actors.housekeeper import HousekeepingReport
 from kalends.actors.runtime import Ref
 from kalends.cleanup import CleanupReport
-from kalends.clock import US
+from kalends.clock import US, to_us
 from kalends.definitions import DefinitionChecker
 from kalends.futures import Future, failed
 from kalends.messages import (
@@ -35,16 +35,18 @@ from kalends.messages import (
     MakeHeatMap,
     MakeReport,
     Message,
+    MoveNext,
     OnConflict,
     PauseEvent,
     PreviewEvent,
     ReleaseEvent,
     ResumeEvent,
     RunCleanup,
+    SkipNext,
     TriggerNow,
     UpdateEvent,
 )
-from kalends.model import Event, Execution, Gap, JournalEntry, Page
+from kalends.model import Event, Execution, Gap, JournalEntry, NextSkipped, Page
 from kalends.outlook import HeatMap, NextRun, Overdue
 from kalends.refusals import refusal_of
 from kalends.report import Report
@@ -192,6 +194,22 @@ class EventsProxy(_Proxy):
     ) -> Future[Event]:
         """Look at a paused event again."""
         return self._ask(ResumeEvent(*_who(event_id, note, author)))
+
+    @_in_future
+    def skip_next(
+        self, event_id: str, count: int = 1, *, note: str | None = None, author: str | None = None
+    ) -> Future[NextSkipped]:
+        """Leave out the next ``count`` (1 to 100) instants that have no fate yet."""
+        wanted = int(number(count, "count", 1, 100, whole=True))
+        return self._ask(SkipNext(*_who(event_id, note, author), wanted))
+
+    @_in_future
+    def move_next(
+        self, event_id: str, to: Any, *, note: str | None = None, author: str | None = None
+    ) -> Future[Execution]:
+        """Run the next instant that has no fate yet at ``to`` instead, earlier or later."""
+        known, remark, who = _who(event_id, note, author)
+        return self._ask(MoveNext(known, to_us(to, "to"), remark, who))
 
     @_in_future
     def release(

@@ -94,9 +94,10 @@ def give_back(
     """Undo claims that have not begun, as a stopping node does. Claims that ``node`` lost change
     nothing.
 
-    A first attempt leaves no trace where its instant can be due again; a later one, a manual
-    execution, and an instant behind others that have their fate stay open and belong to nobody, or
-    end where the event is parked. ``status`` is what the event is about to have, where it changes.
+    A first attempt leaves no trace where its instant can be due again. A later one, an execution
+    that somebody asked for (manual, moved, of a backfill), and an instant behind others that have
+    their fate stay open and belong to nobody, or end where the event is parked. ``status`` is what
+    the event is about to have, where it changes.
     Returns the instants due again, by event.
     """
     by_event: dict[str, list[Claim | Held]] = {}
@@ -122,6 +123,7 @@ def _give_back_event(
     row = first_row(db, event.where(EventRow.id == event_id))
     current, rule_since, accounted_from = row or (EventStatus.DELETED.value, 0, 0)
     due_again: int | None = None
+    asked_for = ExecutionRow.moved_to.is_null(False) | ExecutionRow.batch.is_null(False)
     for claim in sorted(held, key=lambda claim: claim.due, reverse=True):
         mine = (
             (ExecutionRow.id == claim.id)
@@ -135,9 +137,9 @@ def _give_back_event(
             and current != EventStatus.DELETED
             and claim.due >= max(rule_since, accounted_from)
             and accounted_to(db, event_id) == claim.due
+            and ExecutionRow.delete().where(mine, ~asked_for).execute(db)
         ):
-            if ExecutionRow.delete().where(mine).execute(db):
-                due_again = claim.due
+            due_again = claim.due
         else:
             ExecutionRow.update(
                 node=None,

@@ -98,13 +98,17 @@ def claim_of(
     *,
     manual: bool,
     ready_at: int | None = None,
+    moved: bool = False,
 ) -> Claim:
     """The claim of an execution; ``columns`` are ``EVENT_PART``, any value, and the version.
 
-    It begins at its due instant and the delay of the rule's jitter, but not before ``ready_at``.
+    It begins at its due instant and the delay of the rule's jitter, but not before ``ready_at``;
+    where it was moved, at ``ready_at``, which may lie before its due instant.
     """
     event_id, name, job, arguments, trigger, _, _, version = columns
-    delay = 0 if manual else load_trigger(trigger).delay_us(due, event_id)
+    delay = 0 if manual or moved else load_trigger(trigger).delay_us(due, event_id)
+    if ready_at is not None:
+        delay = ready_at - due if moved else max(delay, ready_at - due)
     return Claim(
         id=execution_id,
         event_id=event_id,
@@ -116,5 +120,5 @@ def claim_of(
         version=version,
         serial=policies.overlap is Overlap.SKIP,
         manual=manual,
-        delay_us=delay if ready_at is None else max(delay, ready_at - due),
+        delay_us=delay,
     )

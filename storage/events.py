@@ -30,6 +30,7 @@ from kalends.storage.rows import (
 )
 from kalends.storage.sqlite import SqliteDialect
 from kalends.storage.statuses import current_row, set_status, transition
+from kalends.storage.undoing import undo_foretold
 from kalends.triggers import Trigger
 
 __all__ = ["EventStore"]
@@ -226,7 +227,9 @@ class EventStore:
             return self.get(db, event_id)
         if give_back(db, given_back, self._node, now=now):
             old = named(event_row(db, event_id))
+        before, evidence = dict(old), {}
         if "trigger" in fresh:
+            evidence = undo_foretold(db, old, now).evidence()
             fresh |= self._reschedule(db, old, load_trigger(fresh["trigger"]), now)
         self._write(db, old, fresh, now)
         write_entry(
@@ -238,8 +241,9 @@ class EventStore:
             node=self._node,
             author=author,
             changed=sorted(set(fresh) - _FOLLOWS),
-            before={key: old[key] for key in fresh},
+            before={key: before[key] for key in fresh},
             version=old["version"] + 1,
+            **evidence,
         )
         return _warned(self.get(db, event_id), changes)
 

@@ -12,7 +12,7 @@ from kalends.storage.models import GapRow
 from kalends.storage.paging import page
 from kalends.storage.rows import GAP_COLUMNS, gap_of
 
-__all__ = ["list_gaps", "span_until", "write_gap"]
+__all__ = ["cut_gap", "list_gaps", "span_until", "write_gap"]
 
 
 def span_until(rule: DueRule, first: int | None, until: int, reason: str) -> Span | None:
@@ -69,6 +69,22 @@ def write_gap(
         version=version,
         recorded_at=now,
     ).execute(db)
+
+
+def cut_gap(
+    db: peewee.Database, gap_id: str, rule: DueRule, first: int, last: int, *, now: int
+) -> int:
+    """Let a gap that begins at ``first`` tell of nothing after ``last``; how many instants it
+    keeps.
+    """
+    kept = 0 if last < first else rule.count_us(first, last + 1)
+    if kept == 0:
+        GapRow.delete().where(GapRow.id == gap_id).execute(db)
+    else:
+        GapRow.update(last=rule.previous_us(last + 1), count=kept, recorded_at=now).where(
+            GapRow.id == gap_id
+        ).execute(db)
+    return kept
 
 
 def list_gaps(db: peewee.Database, query: GapQuery) -> Page[Gap]:

@@ -206,16 +206,16 @@ class NodeStore:
             ExecutionRow.select(
                 ExecutionRow.id, ExecutionRow.due, ExecutionRow.attempt, ExecutionRow.claimed_at,
                 ExecutionRow.started_at, EventRow.policies, EventRow.status, ExecutionRow.event_id,
-                ExecutionRow.manual,
+                ExecutionRow.manual, ExecutionRow.ready_at,
             )
             .join(EventRow, peewee.JOIN.LEFT_OUTER, on=(EventRow.id == ExecutionRow.event_id))
             .where(ExecutionRow.node == node, ExecutionRow.ended_at.is_null())
         )  # fmt: skip
         reopened = lost = 0
-        for *row, event_id, manual in list(query.tuples().execute(db)):
+        for *row, event_id, manual, ready_at in list(query.tuples().execute(db)):
             execution_id, due, attempt, _, started_at, _, _ = row
-            if started_at is None and due > now:
-                # Claimed ahead, and its instant has not come: it cannot have begun.
+            if started_at is None and (due if ready_at is None else ready_at) > now:
+                # Claimed ahead, and the time to begin has not come: it cannot have begun.
                 held = Held(execution_id, event_id, due, attempt, bool(manual))
                 give_back(db, [held], node, now=now)
                 reopened += 1

@@ -71,18 +71,27 @@ class _Open(msgspec.Struct, frozen=True):
     job: str
     trigger: str
     status: str
+    ready_at: int | None
+    moved_to: int | None
     lease_until: int | None
 
     def begins(self) -> int:
-        """When it is to begin: the instant, later by its jitter."""
+        """When it is to begin: the instant, later by its jitter; or when it is ready, if later.
+
+        What was moved begins when it is ready, and that may be earlier.
+        """
+        ready_at = self.due if self.ready_at is None else self.ready_at
+        if self.moved_to is not None:
+            return ready_at
         rule = None if self.manual else readable_rule(self.trigger)
-        return self.due + (0 if rule is None else rule.delay_us(self.due, self.event_id))
+        delay = 0 if rule is None else rule.delay_us(self.due, self.event_id)
+        return max(ready_at, self.due + delay)
 
 
 _OPEN_COLUMNS = (
     ExecutionRow.id, ExecutionRow.event_id, ExecutionRow.due, ExecutionRow.fate, ExecutionRow.node,
     ExecutionRow.manual, EventRow.name, EventRow.job, EventRow.trigger, EventRow.status,
-    NodeRow.lease_until,
+    ExecutionRow.ready_at, ExecutionRow.moved_to, NodeRow.lease_until,
 )  # fmt: skip
 _PARKED = (EventStatus.PAUSED, EventStatus.QUARANTINED)
 
@@ -91,13 +100,16 @@ def _executions(
     db: peewee.Database, now: int, before: int, unclaimed: OverdueCause
 ) -> Iterator[Overdue]:
     """Open executions that should have gone on before ``before``."""
-    due: Any = ExecutionRow.due + 0  # not by the index of due instants: most of it has ended
+    # Not by the index of due instants: most of it has ended.
+    ready_at: Any = fn.COALESCE(ExecutionRow.ready_at, ExecutionRow.due)
+    # A backfill is asked for and works through what it has: what waits in it is not behind.
+    in_turn = ExecutionRow.batch.is_null(False) & ExecutionRow.node.is_null()
     query = (
         ExecutionRow.select(*_OPEN_COLUMNS)
         .join(EventRow, on=(EventRow.id == ExecutionRow.event_id))
         .switch(ExecutionRow)
         .join(NodeRow, JOIN.LEFT_OUTER, on=(NodeRow.id == ExecutionRow.node))
-        .where(ExecutionRow.ended_at.is_null(), due < before)
+        .where(ExecutionRow.ended_at.is_null(), ready_at < before, ~in_turn)
     )
     for row in query.tuples().iterator(db):
         item = _Open(*row)

@@ -35,6 +35,7 @@ from kalends.storage.models import EventRow, TagRow
 from kalends.storage.prepared import Prepared, hole
 from kalends.storage.quarantine import quarantine
 from kalends.storage.rows import load_trigger
+from kalends.storage.undoing import undo_foretold
 from kalends.triggers import Trigger
 
 __all__ = ["current_row", "end_pauses", "first_pause_end", "set_status", "transition"]
@@ -56,6 +57,17 @@ _JOURNAL_OF = {
 }
 _REASON_OF = {"resume": Reason.PAUSED, "release": Reason.QUARANTINED}
 """Why the instants are skipped that were due up to the return of an event."""
+
+
+_ENDED = Prepared(
+    EventRow.select(EventRow.id)
+    .where(EventRow.paused_until <= hole("now"))
+    .order_by(EventRow.paused_until)
+    .limit(hole("limit"))
+)
+_FIRST_END = Prepared(
+    EventRow.select(fn.MIN(EventRow.paused_until)).where(EventRow.paused_until > hole("after"))
+)
 
 
 def set_status(
@@ -89,6 +101,7 @@ def set_status(
         plan = _plan_return(old, reason, stamp.now)
         fresh |= _reopen(db, old, plan, reason, stamp)
     elif verb == "delete":
+        evidence |= undo_foretold(db, old, stamp.now).evidence()
         fresh |= _bury(db, old, stamp)
     write_event(db, old, fresh, now=stamp.now)
     if status in PARKED:
@@ -104,8 +117,7 @@ def transition(verb: str, status: str) -> EventStatus:
     if after is None:
         allowed = ", ".join(EVENT_TRANSITIONS[verb])
         raise TransitionError(
-            f"cannot {verb.replace('_', ' ')} an event that is {status};"
-            f" only one that is {allowed}",
+            f"cannot {verb} an event that is {status}; only one that is {allowed}",
             verb=verb,
             status=status,
         )

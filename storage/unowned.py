@@ -24,7 +24,7 @@ __all__ = ["claim_unowned", "first_ready"]
 _READY = Prepared(
     ExecutionRow.select(
         *EVENT_PART, ExecutionRow.due, ExecutionRow.version, ExecutionRow.id,
-        ExecutionRow.attempt, ExecutionRow.manual, ExecutionRow.ready_at,
+        ExecutionRow.attempt, ExecutionRow.manual, ExecutionRow.ready_at, ExecutionRow.moved_to,
     )
     # CROSS: SQLite keeps the order of such a join. It would look through all events first.
     .join(EventRow, peewee.JOIN.CROSS)
@@ -35,7 +35,7 @@ _READY = Prepared(
         ExecutionRow.ready_at <= hole("horizon"),
         EventRow.status.in_((EventStatus.ACTIVE.value, EventStatus.COMPLETED.value)),
     )
-    .order_by(ExecutionRow.ready_at)
+    .order_by(ExecutionRow.ready_at, ExecutionRow.id)
     .limit(hole("limit"))
 )  # fmt: skip
 _FIRST_READY = Prepared(
@@ -52,8 +52,8 @@ def claim_unowned(
 ) -> list[Claim]:
     """Take, for ``node``, what may begin by ``horizon``, oldest first."""
     claims = []
-    found = _READY.rows(db, horizon=horizon, limit=limit)
-    for *columns, execution_id, attempt, manual, ready_at in found:
+    for row in _READY.rows(db, horizon=horizon, limit=limit):
+        *columns, execution_id, attempt, manual, ready_at, moved_to = row
         try:
             claim = claim_of(
                 columns,
@@ -63,6 +63,7 @@ def claim_unowned(
                 load_policies(columns[5]),
                 manual=bool(manual),
                 ready_at=ready_at,
+                moved=moved_to is not None,
             )
         except ValidationFailed as error:
             quarantine(db, columns[0], now=now, error=str(error), ids=ids, node=node)

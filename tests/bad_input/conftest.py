@@ -197,7 +197,7 @@ class Target:
             path, clock=ManualClock(START), registry=registry, environ={}, stall_after=60.0
         )
         self.scheduler.start()
-        event = self.scheduler.schedule_event("tick", once(START.add(years=1)), name="known")
+        event = self.scheduler.schedule_event("tick", every(days=400), name="known")
         self.valid: dict[str, Any] = {
             "job": "tick",
             "trigger": once(START.add(years=1)),
@@ -205,6 +205,7 @@ class Target:
             "event_id": event.id,
             "execution_id": event.id,
             "rule": "x",
+            "to": START.add(years=2),
         }
         self._db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
 

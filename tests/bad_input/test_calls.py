@@ -29,8 +29,9 @@ VERBS: dict[str, tuple[str, ...]] = {
     "update_event": ("event_id", "version", "job", "trigger", *FIELDS),
     "pause_event": (*WHO, "until"),
     "resume_event": WHO,
+    "skip_next": (*WHO, "count"),
+    "move_next": (*WHO, "to"),
     "release_event": WHO,
-    "delete_event": WHO,
     "list_events": (*EVENT_QUERY, "limit", "cursor"),
     "count_events": (*EVENT_QUERY, "limit", "cursor"),
     "preview": ("event_id", "count"),
@@ -44,6 +45,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "next_runs": ("limit", "until", "tag", "job", "name"),
     "heat_map": ("days", "tz", "busiest", "tag", "job", "name"),
     "overdue": ("grace", "limit"),
+    "delete_event": WHO,  # last: what comes after it finds no event
 }
 PROXIES: dict[tuple[str, str], tuple[str, ...]] = {
     ("events", "create"): VERBS["schedule_event"],
@@ -52,6 +54,8 @@ PROXIES: dict[tuple[str, str], tuple[str, ...]] = {
     ("events", "update"): VERBS["update_event"],
     ("events", "pause"): VERBS["pause_event"],
     ("events", "resume"): WHO,
+    ("events", "skip_next"): VERBS["skip_next"],
+    ("events", "move_next"): VERBS["move_next"],
     ("events", "release"): WHO,
     ("events", "delete"): WHO,
     ("events", "list"): VERBS["list_events"],

@@ -13,6 +13,7 @@ from kalends.clock import US, from_us
 from kalends.errors import KalendsError
 from kalends.messages import Changes, Claim
 from kalends.model import Fate
+from kalends.storage.foretold import move_next, skip_next
 from kalends.storage.models import EventRow, ExecutionRow
 from kalends.storage.nodes import NodeStore
 from kalends.storage.quarantine import quarantine
@@ -37,7 +38,7 @@ class Life:
             self.claim, self.claim, self.claim, self.claim, self.end, self.end, self.end,
             self.advance, self.advance, self.advance, self.jump, self.create, self.pause,
             self.resume, self.reschedule, self.reword, self.delete, self.manual, self.drain,
-            self.die, self.prune, self.prune, self.quarantine, self.replace,
+            self.die, self.prune, self.prune, self.quarantine, self.replace, self.skip, self.move,
         )  # fmt: skip
 
     def node(self) -> Node:
@@ -82,7 +83,8 @@ class Life:
     def end(self) -> None:
         node = self.node()
         mine = self.held[node.name]
-        for claim in [claim for claim in mine if claim.due <= self.ledger.now]:
+        now = self.ledger.now
+        for claim in [claim for claim in mine if claim.due + claim.delay_us <= now]:
             if self.rng.random() < 0.6:
                 mine.remove(claim)
                 self.ledger.end(claim, node=node, fate=self.rng.choice(ENDS))
@@ -134,6 +136,22 @@ class Life:
             )
         else:
             self.change(self.ledger.here.events.set_status, "release")
+
+    def told(self, unit: Callable[..., Any], value: int) -> None:
+        """Tell something of a random event's future, as the event manager does."""
+        event_id = self.rng.choice(self.events)
+        given_back = self.revoked(event_id)
+        stamp = self.ledger.here.events.stamp(self.ledger.now, None)
+        try:
+            self.ledger.run(unit, event_id, value, stamp, given_back)
+        except KalendsError:
+            self.held["here"] += given_back
+
+    def skip(self) -> None:
+        self.told(skip_next, self.rng.choice([1, 2, 5]))
+
+    def move(self) -> None:
+        self.told(move_next, self.ledger.now + round(self.rng.choice([0, 0.5, 3, 20, 100]) * US))
 
     def reschedule(self) -> None:
         self.change(
@@ -225,19 +243,19 @@ def test_whatever_happens_every_due_instant_has_exactly_one_fate(
 def _check_open_executions(ledger: Ledger) -> None:
     """No execution waits for nobody, what was skipped never ran, and attempts have no holes.
 
-    Of an event that is parked only what was attempted before may wait; of a deleted one nothing.
-    Only a pause has an end.
+    Of an event that is parked only what was attempted before, or moved, may wait; of a deleted one
+    nothing. Only a pause has an end.
     """
     ends = EventRow.select(EventRow.status).where(EventRow.paused_until.is_null(False))
     assert {status for (status,) in ledger.rows(ends)} <= {"paused"}
     query = (
-        ExecutionRow.select(EventRow.status, ExecutionRow.attempt)
+        ExecutionRow.select(EventRow.status, ExecutionRow.attempt, ExecutionRow.moved_to)
         .join(EventRow, on=(EventRow.id == ExecutionRow.event_id))
         .where(ExecutionRow.ended_at.is_null(), ExecutionRow.node.is_null())
     )
-    for status, attempt in ledger.rows(query):
+    for status, attempt, moved_to in ledger.rows(query):
         assert status != "deleted"
-        assert attempt > 0 or status in ("active", "completed")
+        assert attempt > 0 or moved_to or status in ("active", "completed")
     ran = ExecutionRow.select(ExecutionRow.id).where(
         ExecutionRow.fate == "skipped", ExecutionRow.attempt > 0
     )

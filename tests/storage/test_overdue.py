@@ -8,6 +8,7 @@ import pytest
 
 from kalends.clock import US, from_us, to_us
 from kalends.outlook import Overdue, OverdueCause
+from kalends.storage.foretold import move_next, skip_next
 from kalends.storage.models import NodeRow
 from kalends.storage.overdue import find_overdue
 from kalends.triggers import every, once
@@ -136,6 +137,17 @@ def test_what_waits_for_a_paused_event_says_so(alive: Ledger) -> None:
     alive.set_status(event_id, "pause")
     alive.clock.advance(10)
     assert [item.cause for item in overdue(alive)] == [C.PARKED]
+
+
+def test_what_was_moved_is_overdue_from_when_it_was_to_begin(alive: Ledger) -> None:
+    stamp = alive.here.events.stamp(alive.now, None)
+    one, two = alive.add(every(seconds=1000)), alive.add(every(seconds=10))
+    alive.run(move_next, one, alive.now + 5 * US, stamp)
+    alive.run(move_next, two, alive.now + 500 * US, stamp)
+    alive.run(skip_next, two, 100, stamp)
+    alive.clock.advance(20)
+    (found,) = overdue(alive)
+    assert (found.event_id, found.since) == (one, from_us(alive.now - 15 * US))
 
 
 def test_the_longest_come_first_and_the_limit_holds(alive: Ledger) -> None:

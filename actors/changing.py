@@ -1,0 +1,134 @@
+"""How a change of an event reaches claims of it that are armed but have not begun.
+
+They are revoked before the change commits, and once more right after it, for those that were
+committed in between. Both run in commit order, so no claim made under the old definition begins
+after the change was acknowledged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from kalends.clock import Clock, to_us
+from kalends.errors import KalendsError, NotInitialized
+from kalends.futures import Future
+from kalends.jobs.runner import Runner
+from kalends.logs import get_log
+from kalends.messages import Claim, ClaimDue, EventsChanged, Message
+from kalends.model import Event
+from kalends.storage.engine import Storage
+from kalends.storage.events import EventStore
+
+__all__ = ["Changing"]
+
+_log = get_log()
+
+
+class Changing:
+    """Carries out changes of events. ``tell_loop`` tells the loop when something new may be due."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        store: EventStore,
+        clock: Clock,
+        runner: Runner,
+        tell_loop: Callable[[Message], None],
+    ) -> None:
+        self._storage = storage
+        self._store = store
+        self._clock = clock
+        self._runner = runner
+        self._tell_loop = tell_loop
+
+    def announce(self, events: Sequence[Event]) -> None:
+        """Tell the loop the earliest instant at which something is to be done about these, and the
+        log what daylight saving will do to them; on the writer's thread, after the commit.
+        """
+        instants = [at for event in events for at in (event.next_due, event.paused_until)]
+        known = [to_us(at) for at in instants if at is not None]
+        if known:
+            self._tell_loop(EventsChanged(min(known)))
+        warned = [event for event in events if event.warnings]
+        if warned:
+            _log.info(
+                "clock_changes_ahead",
+                events=len(warned),
+                event_id=warned[0].id,
+                event_name=warned[0].name,
+                changes=[met.words for met in warned[0].warnings],
+            )
+
+    def one(
+        self,
+        event_id: str,
+        unit: Callable[[Any, int, Sequence[Claim]], Event],
+    ) -> Future[Event]:
+        """Change one event; see ``several``."""
+        changed = self.several([event_id], lambda db, now, revoked: (unit(db, now, revoked),))
+        return changed.then(lambda events: events[0])
+
+    def several(
+        self,
+        event_ids: Sequence[str],
+        unit: Callable[[Any, int, Sequence[Claim]], tuple[Event, ...]],
+    ) -> Future[tuple[Event, ...]]:
+        """Revoke, commit, revoke what slipped in between, then answer with the events.
+
+        ``unit(db, now, revoked)`` is the change; it gives back the claims that were ``revoked``.
+        """
+        now = self._clock.now_us()
+        revoked = self._runner.disarm(event_ids)
+        answer: Future[tuple[Event, ...]] = Future()
+        first = self._storage.write(lambda db: unit(db, now, revoked))
+
+        def committed(done: Future[tuple[Event, ...]]) -> None:
+            if done.error is not None:
+                self._restore(revoked, done.error)
+                answer.resolve(None, done.error)
+                return
+            self._runner.forget(revoked)
+            late = self._runner.disarm(event_ids)
+            if revoked or late:
+                self._tell_loop(ClaimDue())  # what was given back may be due now
+            if not late:
+                finish(done)
+                return
+            events = done.value or ()
+            second = self._storage.write(lambda db: self._revoke(db, events, late, now))
+            # Where that is refused, the tracker's audit finds them.
+            second.add_done_callback(lambda _: self._runner.forget(late))
+            second.add_done_callback(finish)
+
+        def finish(done: Future[tuple[Event, ...]]) -> None:
+            self.announce(done.value or ())
+            answer.resolve(done.value, done.error)
+
+        first.add_done_callback(committed)
+        return answer
+
+    def _restore(self, revoked: Sequence[Claim], error: BaseException) -> None:
+        """A change was refused: what was revoked for it runs as it was claimed."""
+        unknown = isinstance(error, KalendsError) and error.details.get("outcome") == "unknown"
+        if unknown:  # it may have been given back: the tracker's audit will tell
+            self._runner.forget(revoked)
+            return
+        with contextlib.suppress(NotInitialized):  # shutting down: they are given back
+            self._runner.submit(revoked)
+
+    def _revoke(
+        self, db: Any, events: Sequence[Event], late: Sequence[Claim], now: int
+    ) -> tuple[Event, ...]:
+        self._store.give_back(db, late, now=now)
+        return tuple(self._as_changed(db, event) for event in events)
+
+    def _as_changed(self, db: Any, event: Event) -> Event:
+        """The event as its own change left it, whatever others have changed since."""
+        current = self._store.get(db, event.id, deleted=True)
+        if current.version != event.version:
+            return event
+        return msgspec.structs.replace(event, next_due=current.next_due)
