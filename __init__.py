@@ -7,6 +7,7 @@ from kalends.errors import (
     JobNotFound, KalendsError, MailboxFull, NotInitialized, PayloadTooLarge, SchedulerFailed,
     StorageRefused, StorageUnavailable, TransitionError, ValidationFailed, VersionConflict,
 )  # fmt: skip
+from kalends.explanation import Explanation, Standing
 from kalends.futures import Future
 from kalends.jobs.context import ExecutionContext, current
 from kalends.jobs.registry import Registry, default_registry
@@ -30,12 +31,12 @@ job = default_registry.job
 __all__ = [
     "ActorCrashed", "AskTimeout", "Attempt", "CatchUp", "CleanupRule", "ConflictError",
     "Delivery", "Event", "EventNotFound", "EventStatus", "Execution", "ExecutionContext",
-    "ExecutionNotFound", "Failure", "Fate", "ForkedError", "Future", "Gap", "HeatMap",
-    "HousekeepingReport", "JobNotFound", "JournalEntry", "JournalKind", "KalendsError",
-    "MailboxFull", "NextRun", "NextSkipped", "NotInitialized", "Overdue", "OverdueCause", "Overlap",
-    "Page", "PayloadTooLarge", "Policies", "Reason", "Registry", "Report", "Result", "Scheduler",
-    "SchedulerFailed", "SchedulerStatus", "Settings", "ShutdownReport", "StorageRefused",
-    "StorageUnavailable", "TransitionError", "Trigger", "ValidationFailed", "VersionConflict",
-    "calendar", "cron", "current", "dates", "every", "holidays", "job", "once", "rrule",
-    "weekdays", "working_day",
+    "ExecutionNotFound", "Explanation", "Failure", "Fate", "ForkedError", "Future", "Gap",
+    "HeatMap", "HousekeepingReport", "JobNotFound", "JournalEntry", "JournalKind",
+    "KalendsError", "MailboxFull", "NextRun", "NextSkipped", "NotInitialized", "Overdue",
+    "OverdueCause", "Overlap", "Page", "PayloadTooLarge", "Policies", "Reason", "Registry",
+    "Report", "Result", "Scheduler", "SchedulerFailed", "SchedulerStatus", "Settings",
+    "ShutdownReport", "Standing", "StorageRefused", "StorageUnavailable", "TransitionError",
+    "Trigger", "ValidationFailed", "VersionConflict", "calendar", "cron", "current", "dates",
+    "every", "holidays", "job", "once", "rrule", "weekdays", "working_day",
 ]  # fmt: skip

@@ -297,6 +297,13 @@ class JobsBegun(Message, frozen=True):
     """Jobs have begun that are not marked as running; there is a look at those that last."""
 
 
+class Explain(Message, frozen=True):
+    """Answer: ``Explanation`` of an instant of an event, deleted or not."""
+
+    event_id: str
+    instant: int
+
+
 class ListOverdue(Message, frozen=True):
     """Answer: tuple of ``Overdue``, by more than ``grace_us``."""
 

@@ -13,6 +13,7 @@ import pendulum
 
 from kalends.actors.housekeeper import HousekeepingReport
 from kalends.actors.proxies import EventsProxy, ExecutionsProxy, HousekeeperProxy, LoopProxy
+from kalends.explanation import Explanation
 from kalends.model import Event, Execution, Gap, JournalEntry, NextSkipped, Page
 from kalends.outlook import HeatMap, NextRun, Overdue
 from kalends.refusals import refusing
@@ -195,6 +196,15 @@ class Verbs:
         ``until``, ``bucket`` (s).
         """
         return self.executions.report(**query).get()
+
+    @refusing
+    def explain(self, event_id: str, instant: datetime) -> Explanation:
+        """Why an instant (an aware datetime) of an event ran, or did not, or what will become of
+        it.
+
+        Any instant, past or future, due or not; of a deleted event, too. Raises ``EventNotFound``.
+        """
+        return self.executions.explain(event_id, instant).get()
 
     # -- housekeeping --------------------------------------------------------------------------
 

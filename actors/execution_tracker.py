@@ -20,6 +20,7 @@ from kalends.logs import get_log
 from kalends.messages import (
     ClaimDue,
     CountExecutions,
+    Explain,
     GetExecution,
     Heartbeat,
     JobsBegun,
@@ -38,6 +39,7 @@ from kalends.model import Execution
 from kalends.storage.accounts import Held
 from kalends.storage.engine import Storage
 from kalends.storage.executions import ExecutionStore
+from kalends.storage.explanations import explain
 from kalends.storage.gaps import list_gaps
 from kalends.storage.nodes import NodeStore, Rescue
 from kalends.storage.overdue import find_overdue
@@ -257,6 +259,14 @@ class ExecutionTrackerActor(Actor):
     def gaps(self, message: ListGaps) -> Future[Any]:
         """A page of gaps."""
         return self._storage.read(lambda db: list_gaps(db, message.query))
+
+    @handles(Explain)
+    def explain(self, message: Explain) -> Future[Any]:
+        """Why an instant ran, or did not."""
+        now = self._clock.now_us()
+        return self._storage.read(
+            lambda db: explain(db, self._store, message.event_id, message.instant, now=now)
+        )
 
     @handles(ListOverdue)
     def overdue(self, message: ListOverdue) -> Future[Any]:

@@ -6,6 +6,7 @@ or ``await future`` has the answer. Every refusal, a wrong argument included, is
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar
@@ -17,12 +18,14 @@ from kalends.actors.runtime import Ref
 from kalends.cleanup import CleanupReport
 from kalends.clock import US, to_us
 from kalends.definitions import DefinitionChecker
+from kalends.explanation import Explanation
 from kalends.futures import Future, failed
 from kalends.messages import (
     CountEvents,
     CountExecutions,
     CreateEvents,
     DeleteEvent,
+    Explain,
     GetEvent,
     GetExecution,
     KeepHouse,
@@ -310,6 +313,11 @@ class ExecutionsProxy(_Proxy):
                 else round(number(bucket, "bucket", 1.0, 1000 * 366 * 86_400.0) * US),
             )
         )
+
+    @_in_future
+    def explain(self, event_id: str, instant: dt.datetime) -> Future[Explanation]:
+        """Why an instant (an aware datetime) of an event ran, or did not, or will."""
+        return self._ask(Explain(identifier(event_id, "event_id"), to_us(instant, "instant")))
 
     @_in_future
     def overdue(self, grace: float = 60.0, *, limit: int = 50) -> Future[tuple[Overdue, ...]]:

@@ -43,6 +43,7 @@ __all__ = [
     "journal_of",
     "load_policies",
     "load_trigger",
+    "rule_of",
 ]
 
 EVENT_COLUMNS = tuple(EventRow._meta.sorted_fields)
@@ -119,7 +120,8 @@ class UnreadableRule(Trigger):
         return f"<unreadable rule {self.text[:80]!r}>"
 
 
-def _rule_of(text: str) -> Trigger:
+def rule_of(text: str) -> Trigger:
+    """The trigger of a stored form, or an ``UnreadableRule`` in its place."""
     try:
         return load_trigger(text)
     except ValidationFailed as error:
@@ -187,7 +189,7 @@ def event_of(row: Sequence[Any]) -> Event:
         job=job,
         args=tuple(given.args),
         kwargs=given.kwargs,
-        trigger=_rule_of(trigger),
+        trigger=rule_of(trigger),
         policies=_policies_of(policies),
         tags=tuple(_json_or(tags, [], list[str])),
         status=EventStatus(status),

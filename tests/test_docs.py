@@ -25,6 +25,7 @@ from kalends.actors.execution_tracker import ExecutionTrackerActor
 from kalends.actors.housekeeper import HousekeeperActor
 from kalends.actors.loop import LoopActor
 from kalends.actors.runtime import Actor
+from kalends.explanation import Explanation, Standing
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -166,6 +167,16 @@ def test_the_ledger_page_explains_every_fate_reason_and_journal_kind() -> None:
     assert {row[0] for row in reasons} == set(model.Reason)
     kinds = table("ledger.md", "kind", "says")
     assert {kind for row in kinds for kind in row[0].split(", ")} == set(model.JournalKind)
+
+
+def test_the_page_on_explaining_has_every_standing_and_field() -> None:
+    standings = [row[0] for row in table("explain.md", "standing", "means")]
+    assert standings == [standing.value for standing in Standing]
+    told = " ".join(row[0] for row in table("explain.md", "field", "holds"))
+    fields = set(Explanation.__struct_fields__) - {"sentences"}
+    assert {field for field in fields if field not in told} == {
+        "event_id", "event_name", "event_status", "instant",
+    }  # fmt: skip
 
 
 def test_the_ledger_page_has_every_policy_with_its_default_and_choices() -> None:

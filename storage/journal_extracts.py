@@ -1,0 +1,97 @@
+"""The journal around one moment: what ``explain`` cites.
+
+Entries sort by their ids, which begin with the time, so a stretch of time is a range of ids; what
+is found is then judged by ``at``, because a clock that steps back leaves ids ahead of it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import peewee
+
+from kalends.clock import to_us
+from kalends.model import JournalEntry, JournalKind
+from kalends.policies import Policies
+from kalends.storage.models import JournalRow
+from kalends.storage.rows import JOURNAL_COLUMNS, journal_of
+
+__all__ = ["around", "before", "policies_at"]
+
+_TIME_ITSELF = frozenset(
+    kind
+    for kind in JournalKind
+    if kind.value in ("clock_jumped", "downtime", "suspended", "node_died", "node_stopped")
+)
+"""What happened to processes and to time bears on every event."""
+_MOST = 12
+_LOOKED_AT = 500
+"""Entries read for one answer, at most."""
+
+
+def around(db: peewee.Database, event_id: str, low: int, high: int) -> list[JournalEntry]:
+    """The entries from ``low`` to ``high`` (microseconds) about the event, and about processes
+    and time, oldest first."""
+    span = (JournalRow.id >= _prefix(low), JournalRow.id < _prefix(high + 1000))
+    mine = JournalRow.select(*JOURNAL_COLUMNS).where(JournalRow.event_id == event_id, *span)
+    general = JournalRow.select(*JOURNAL_COLUMNS).where(
+        *span,
+        JournalRow.event_id.is_null(),
+        JournalRow.kind.in_([kind.value for kind in _TIME_ITSELF]),
+    )
+    found = [
+        *_entries(db, mine.order_by(JournalRow.id).limit(_MOST)),
+        *_entries(db, general.order_by(JournalRow.id).limit(_MOST)),
+    ]
+    return [entry for entry in found if _within(entry, low, high)]
+
+
+def before(db: peewee.Database, event_id: str, instant: int) -> JournalEntry | None:
+    """The last entry about the event before an instant; None where it has none."""
+    query = (
+        JournalRow.select(*JOURNAL_COLUMNS)
+        .where(
+            JournalRow.event_id == event_id,
+            JournalRow.id < _prefix(instant),
+            JournalRow.kind != JournalKind.EVENTS_CREATED.value,
+        )
+        .order_by(JournalRow.id.desc())
+        .limit(1)
+    )
+    found = _entries(db, query)
+    return found[0] if found else None
+
+
+def policies_at(db: peewee.Database, event_id: str, current: Policies, instant: int) -> Policies:
+    """The policies that the event had at an instant: what the first later change replaced."""
+    query = (
+        JournalRow.select(*JOURNAL_COLUMNS)
+        .where(
+            JournalRow.event_id == event_id,
+            JournalRow.id >= _prefix(instant),
+            JournalRow.kind == JournalKind.EVENT_UPDATED.value,
+        )
+        .order_by(JournalRow.id)
+        .limit(_LOOKED_AT)
+    )
+    for entry in _entries(db, query):
+        text = entry.details.get("before", {}).get("policies")
+        if to_us(entry.at) > instant and isinstance(text, str):
+            try:
+                return msgspec.json.decode(text, type=Policies)
+            except msgspec.MsgspecError:
+                return current
+    return current
+
+
+def _entries(db: peewee.Database, query: peewee.ModelSelect[JournalRow]) -> list[JournalEntry]:
+    return [journal_of(row) for row in list(query.tuples().execute(db))]
+
+
+def _within(entry: JournalEntry, low: int, high: int) -> bool:
+    return low <= to_us(entry.at) <= high
+
+
+def _prefix(us: int) -> str:
+    """What the ids made at an instant begin with; they sort after it."""
+    stamp = f"{max(us, 0) // 1000:012x}"
+    return f"{stamp[:8]}-{stamp[8:]}"
