@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from kalends.clock import Clock
+from kalends.drafts import Changes, Definition
 from kalends.errors import KalendsError, ValidationFailed
 from kalends.jobs.codec import encode_arguments, type_name
 from kalends.jobs.registry import Registry
-from kalends.messages import Changes, Definition
 from kalends.policies import CatchUp, Delivery, Overlap, Policies
 from kalends.settings import POLICY_RANGES, Settings
 from kalends.triggers import Cron, Interval, Once, Trigger, from_json

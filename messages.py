@@ -6,14 +6,11 @@ tense. Instants are integer microseconds UTC. Every message is immutable, so it 
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import msgspec
 
+from kalends.drafts import Changes, Definition, OnConflict
 from kalends.model import Failure, Fate
-from kalends.policies import Policies
 from kalends.queries import EventQuery, ExecutionQuery, GapQuery, JournalQuery
-from kalends.triggers import Transition, Trigger
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -21,47 +18,6 @@ class Message(msgspec.Struct, frozen=True):
 
 
 # -- values that messages carry ----------------------------------------------------------------
-
-
-class Definition(msgspec.Struct, frozen=True, kw_only=True):
-    """A checked event definition, ready to be stored.
-
-    ``arguments`` is JSON: ``{"args": [], "kwargs": {}}``.
-    """
-
-    name: str | None
-    """None: named after the job and the new id."""
-    job: str
-    arguments: str
-    trigger: Trigger
-    policies: Policies
-    tags: tuple[str, ...] = ()
-    note: str | None = None
-    warnings: tuple[Transition, ...] = ()
-    """For the answer; not stored."""
-
-
-class Changes(msgspec.Struct, frozen=True, kw_only=True):
-    """What an update changes; UNSET leaves a field as it is."""
-
-    name: str | msgspec.UnsetType = msgspec.UNSET
-    job: str | msgspec.UnsetType = msgspec.UNSET
-    arguments: str | msgspec.UnsetType = msgspec.UNSET
-    trigger: Trigger | msgspec.UnsetType = msgspec.UNSET
-    policies: dict[str, object] | msgspec.UnsetType = msgspec.UNSET
-    """Checked policy fields that change; the others keep their value."""
-    tags: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
-    note: str | msgspec.UnsetType | None = msgspec.UNSET
-    warnings: tuple[Transition, ...] = ()
-    """As in a ``Definition``."""
-
-
-class OnConflict(StrEnum):
-    """What to do when a living event of the same name exists."""
-
-    ERROR = "error"
-    KEEP = "keep"
-    REPLACE = "replace"
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):

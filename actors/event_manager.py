@@ -15,6 +15,7 @@ from typing import Any
 from kalends.actors.changing import Changing
 from kalends.actors.runtime import Actor, handles
 from kalends.clock import Clock, from_us
+from kalends.drafts import OnConflict
 from kalends.futures import Future
 from kalends.jobs.runner import Runner
 from kalends.messages import (
@@ -30,7 +31,6 @@ from kalends.messages import (
     MakeHeatMap,
     Message,
     MoveNext,
-    OnConflict,
     PauseEvent,
     PreviewEvent,
     ReleaseEvent,

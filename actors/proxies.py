@@ -18,6 +18,7 @@ from kalends.actors.runtime import Ref
 from kalends.cleanup import CleanupReport
 from kalends.clock import US, to_us
 from kalends.definitions import DefinitionChecker
+from kalends.drafts import OnConflict
 from kalends.explanation import Explanation
 from kalends.futures import Future, failed
 from kalends.messages import (
@@ -39,7 +40,6 @@ from kalends.messages import (
     MakeReport,
     Message,
     MoveNext,
-    OnConflict,
     PauseEvent,
     PreviewEvent,
     ReleaseEvent,

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import peewee
 
+from kalends.drafts import Changes
 from kalends.errors import EventNotFound, ValidationFailed
-from kalends.messages import Changes
 from kalends.model import EventStatus
 from kalends.policies import Policies
 from kalends.storage.models import EventRow

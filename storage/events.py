@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 import peewee
 
+from kalends.drafts import Changes, Definition, OnConflict
 from kalends.errors import ConflictError, VersionConflict
 from kalends.ids import IdSource
-from kalends.messages import Changes, Claim, Definition, OnConflict
+from kalends.messages import Claim
 from kalends.model import Event, EventStatus, JournalKind, Reason
 from kalends.storage.accounts import close_account, first_due, give_back, opening
 from kalends.storage.event_rows import changed_fields, event_row, ids_by_name, named, write_event

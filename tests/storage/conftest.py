@@ -12,8 +12,9 @@ import peewee
 import pytest
 
 from kalends.clock import MAX_US, US
+from kalends.drafts import Definition, OnConflict
 from kalends.ids import IdSource
-from kalends.messages import Claim, Definition, OnConflict, Outcome
+from kalends.messages import Claim, Outcome
 from kalends.model import Event, Failure, Fate
 from kalends.policies import Policies
 from kalends.storage.claims import Claimed, ClaimStore

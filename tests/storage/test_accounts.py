@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kalends.clock import US, from_us
+from kalends.drafts import Changes
 from kalends.errors import KalendsError
-from kalends.messages import Changes, Claim
+from kalends.messages import Claim
 from kalends.model import Fate
 from kalends.storage.foretold import move_next, skip_next
 from kalends.storage.models import EventRow, ExecutionRow

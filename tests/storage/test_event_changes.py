@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kalends.clock import US, from_us
+from kalends.drafts import Changes
 from kalends.errors import (
     ConflictError,
     EventNotFound,
@@ -16,7 +17,7 @@ from kalends.errors import (
     ValidationFailed,
     VersionConflict,
 )
-from kalends.messages import Changes, Claim
+from kalends.messages import Claim
 from kalends.model import EVENT_TRANSITIONS, Event, EventStatus, JournalKind
 from kalends.queries import EventQuery, JournalQuery
 from kalends.storage.event_queries import list_events

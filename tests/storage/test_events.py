@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kalends.clock import US, from_us, to_us
+from kalends.drafts import Definition
 from kalends.errors import ConflictError, EventNotFound, ValidationFailed
-from kalends.messages import Definition
 from kalends.model import EventStatus, JournalKind
 from kalends.policies import Policies
 from kalends.queries import EventQuery, JournalQuery

@@ -9,9 +9,9 @@ import pendulum
 import pytest
 
 from kalends.clock import US, from_us, to_us
+from kalends.drafts import Changes
 from kalends.errors import EventNotFound
 from kalends.explanation import Explanation, Standing
-from kalends.messages import Changes
 from kalends.model import Fate, Reason
 from kalends.storage.explanations import explain
 from kalends.storage.models import ExecutionRow, GapRow

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kalends.clock import US, from_us
+from kalends.drafts import Changes
 from kalends.errors import KalendsError, TransitionError, ValidationFailed
-from kalends.messages import Changes
 from kalends.model import EventStatus, JournalEntry
 from kalends.queries import JournalQuery
 from kalends.storage.journal import list_entries

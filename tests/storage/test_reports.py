@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kalends.clock import US, from_us
+from kalends.drafts import Changes
 from kalends.errors import EventNotFound, ValidationFailed
-from kalends.messages import Changes
 from kalends.model import Fate, Reason
 from kalends.report import Percentiles, Report, Streaks, success_rate
 from kalends.storage.models import EventRow, ExecutionRow
