@@ -25,6 +25,7 @@ from kalends.shutdown import ShutdownReport
 from kalends.triggers import (
     Trigger, calendar, cron, dates, every, holidays, once, rrule, weekdays, working_day,
 )  # fmt: skip
+from kalends.verification import Verification, Violation, ViolationKind
 
 job = default_registry.job
 
@@ -37,6 +38,7 @@ __all__ = [
     "OverdueCause", "Overlap", "Page", "PayloadTooLarge", "Policies", "Reason", "Registry",
     "Report", "Result", "Scheduler", "SchedulerFailed", "SchedulerStatus", "Settings",
     "ShutdownReport", "Standing", "StorageRefused", "StorageUnavailable", "TransitionError",
-    "Trigger", "ValidationFailed", "VersionConflict", "calendar", "cron", "current", "dates",
-    "every", "holidays", "job", "once", "rrule", "weekdays", "working_day",
+    "Trigger", "ValidationFailed", "Verification", "VersionConflict", "Violation",
+    "ViolationKind", "calendar", "cron", "current", "dates", "every", "holidays", "job", "once",
+    "rrule", "weekdays", "working_day",
 ]  # fmt: skip

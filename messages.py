@@ -267,6 +267,14 @@ class ListOverdue(Message, frozen=True):
     limit: int
 
 
+class VerifyLedger(Message, frozen=True):
+    """Answer: ``Verification`` of the whole ledger or of one event, slice by slice."""
+
+    event_id: str | None
+    limit: int
+    integrity: bool
+
+
 class OutcomesReady(Message, frozen=True):
     """Attempts have ended: their outcomes wait in the outbox to be recorded."""
 

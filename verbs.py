@@ -19,6 +19,7 @@ from kalends.outlook import HeatMap, NextRun, Overdue
 from kalends.refusals import refusing
 from kalends.report import Report
 from kalends.triggers import Trigger
+from kalends.verification import Verification
 
 __all__ = ["Verbs"]
 
@@ -189,6 +190,17 @@ class Verbs:
 
         Instants that nobody has claimed; executions that nobody holds, or that did not begin."""
         return self.executions.overdue(grace, limit=limit).get()
+
+    @refusing
+    def verify(
+        self, event_id: str | None = None, *, limit: int = 100, integrity: bool = False
+    ) -> Verification:
+        """Check the ledger, or one event's part of it, against its four invariants.
+
+        Each violation names the rows; it ends early at ``limit`` of them (1 to 10,000).
+        ``integrity`` adds the database's own check of the whole file. Raises ``EventNotFound``."""
+        asked = self.executions.verify(event_id, limit=limit, integrity=integrity)
+        return asked.get(timeout=3600.0)
 
     @refusing
     def report(self, **query: Any) -> Report:

@@ -34,6 +34,7 @@ from kalends.messages import (
     OutcomesRecorded,
     OutcomesRefused,
     SlotsFreed,
+    VerifyLedger,
 )
 from kalends.model import Execution
 from kalends.storage.accounts import Held
@@ -44,6 +45,7 @@ from kalends.storage.gaps import list_gaps
 from kalends.storage.nodes import NodeStore, Rescue
 from kalends.storage.overdue import find_overdue
 from kalends.storage.reports import make_report
+from kalends.storage.verify.walk import Verifier
 
 __all__ = ["ExecutionTrackerActor"]
 
@@ -275,6 +277,19 @@ class ExecutionTrackerActor(Actor):
         return self._storage.read(
             lambda db: find_overdue(db, now=now, grace=message.grace_us, limit=message.limit)
         )
+
+    @handles(VerifyLedger)
+    def verify(self, message: VerifyLedger) -> Future[Any]:
+        """Whether the ledger keeps its promises. What was written before is looked at."""
+        verifier = Verifier(
+            self._clock,
+            node=self._nodes.node if self._enabled else None,
+            lease=self._lease,
+            event_id=message.event_id,
+            limit=message.limit,
+            integrity=message.integrity,
+        )
+        return self._storage.walk(verifier.step)
 
     @handles(MakeReport)
     def report(self, message: MakeReport) -> Future[Any]:

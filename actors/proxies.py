@@ -48,6 +48,7 @@ from kalends.messages import (
     SkipNext,
     TriggerNow,
     UpdateEvent,
+    VerifyLedger,
 )
 from kalends.model import Event, Execution, Gap, JournalEntry, NextSkipped, Page
 from kalends.outlook import HeatMap, NextRun, Overdue
@@ -72,6 +73,7 @@ from kalends.validation import (
     text,
     time_zone,
 )
+from kalends.verification import Verification
 
 __all__ = ["EventsProxy", "ExecutionsProxy", "HousekeeperProxy", "LoopProxy"]
 
@@ -326,6 +328,19 @@ class ExecutionsProxy(_Proxy):
             ListOverdue(
                 round(number(grace, "grace", 0.0, 1e9) * US),
                 int(number(limit, "limit", 1, MAX_PAGE, whole=True)),
+            )
+        )
+
+    @_in_future
+    def verify(
+        self, event_id: str | None = None, *, limit: int = 100, integrity: bool = False
+    ) -> Future[Verification]:
+        """Check the ledger against its invariants; up to ``limit`` violations are told."""
+        return self._ask(
+            VerifyLedger(
+                None if event_id is None else identifier(event_id, "event_id"),
+                int(number(limit, "limit", 1, 10_000, whole=True)),
+                flag(integrity, "integrity"),
             )
         )
 

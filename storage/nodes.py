@@ -120,6 +120,11 @@ class NodeStore:
         self._lease_us = lease_us
         self._process = ThisProcess() if process is None else process
 
+    @property
+    def node(self) -> str:
+        """The id of this process's node."""
+        return self._node
+
     def register(self, db: peewee.Database, *, now: int) -> None:
         """Enter this process, or its lease again after somebody declared it dead."""
         if _RENEW.change(db, lease_until=now + self._lease_us, node=self._node):

@@ -46,6 +46,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "heat_map": ("days", "tz", "busiest", "tag", "job", "name"),
     "overdue": ("grace", "limit"),
     "delete_event": WHO,  # last: what comes after it finds no event
+    "verify": ("event_id", "limit", "integrity"),
 }
 PROXIES: dict[tuple[str, str], tuple[str, ...]] = {
     ("events", "create"): VERBS["schedule_event"],
@@ -70,6 +71,7 @@ PROXIES: dict[tuple[str, str], tuple[str, ...]] = {
     ("events", "next_runs"): VERBS["next_runs"],
     ("events", "heat_map"): VERBS["heat_map"],
     ("executions", "overdue"): VERBS["overdue"],
+    ("executions", "verify"): VERBS["verify"],
     ("loop", "trigger_now"): VERBS["trigger_now"],
     ("housekeeper", "keep_house"): (),
     ("housekeeper", "run_cleanup"): ("rule", "dry_run"),

@@ -1,0 +1,1 @@
+"""Verification of the ledger: one module for each thing that is checked, and the way through."""
