@@ -146,8 +146,8 @@ class Verbs:
         """Runs by the hour over the next 1 to 92 days, and the instants that most events share.
 
         ``options``: ``tz`` (of the hours; ``UTC``), ``busiest`` (how many instants; 10), ``tag``,
-        ``job``, ``name``. Reads each active event twice and counts each rule once for all events
-        that have it: by arithmetic for each hour, or instant by instant where it has few."""
+        ``job``, ``name``. Reads each active event twice. A rule is counted once for all events that
+        have it: hour by hour, by arithmetic; instant by instant where that takes fewer steps."""
         return self.events.heat_map(days, **options).get(timeout=3600.0)
 
     @refusing

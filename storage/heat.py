@@ -1,8 +1,8 @@
 """Counting runs by the hour, and finding the instants that many events share: arithmetic on rules.
 
-A rule is counted once for all events that have it. One that is due up to ``WALKED`` times in the
-range is followed from instant to instant; one that is due oftener is asked for the count of each
-hour, which costs the same for a rule of every second as for one of every hour.
+A rule is counted once for all events that have it. One that is due once an hour or less is followed
+from instant to instant; one that is due oftener is asked for the count of each hour, which costs
+the same for a rule of every second.
 
 Which instants are busiest is found among those of the rules that are followed, and the first few of
 the others; how many events are due there is then counted over all. Instants are tracked as Misra
@@ -29,16 +29,18 @@ from kalends.triggers.zone import zone
 
 __all__ = ["MAX_SHOWN", "TRACKED", "WALKED", "Heat", "HeatRange"]
 
-WALKED = 1_000
-"""Instants that a rule is followed through."""
+WALKED = 200
+"""Instants that any rule is followed through; a rule of every hour always is."""
 TRACKED = 50_000
 """Different instants that are kept in mind."""
 MAX_SHOWN = 20
 """Events that a collision names."""
-_GROUPED = 256
-"""Different rules that are collected before they are counted."""
+_GROUPED = 4_096
+"""Different rules that are collected before the first of them are counted."""
+_AT_ONCE = 256
+"""Rules that are counted in one step."""
 _OFTEN = 200
-"""Rules that are due oftener than ``WALKED`` and count when the busiest instants are looked for."""
+"""Rules that are not followed and count when the busiest instants are looked for."""
 _CANDIDATES = 1_000
 """Instants that those rules are asked about."""
 _HOUR_US = 3_600 * US
@@ -105,7 +107,9 @@ class _Often(msgspec.Struct, frozen=True):
 
 
 class Heat:
-    """Takes in rules and gives out a heat map: ``count`` all events, ``settle``, ``find`` them."""
+    """Takes in rules and gives out a heat map: ``count`` all events, and then what is waiting;
+    ``settle``; ``find`` them.
+    """
 
     def __init__(self, within: HeatRange, busiest: int) -> None:
         self._range = within
@@ -131,16 +135,18 @@ class Heat:
         key = (rule, first if next_due <= first else next_due)
         self._waiting[key] = self._waiting.get(key, 0) + 1
         if len(self._waiting) >= _GROUPED:
-            self._count_waiting()
+            self.count_waiting()
 
-    def _count_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, {}
-        for (rule, start), weight in waiting.items():
+    def count_waiting(self) -> bool:
+        """Count the first of the rules that have been collected; False where none is left."""
+        for key in list(islice(self._waiting, _AT_ONCE)):
+            (rule, start), weight = key, self._waiting.pop(key)
             with suppress(ValidationFailed):  # as far as a rule is followed that gives up a search
-                if rule.count_us(start, self._range.until) > WALKED:
+                if rule.count_us(start, self._range.until) > max(WALKED, len(self._cells)):
                     self._count_hours(rule, start, weight)
                 else:
                     self._follow(rule, start, weight)
+        return bool(self._waiting)
 
     def _follow(self, rule: Trigger, start: int, weight: int) -> None:
         for instant in rule.between_us(start, self._range.until):
@@ -157,8 +163,7 @@ class Heat:
     # -- the busiest instants ------------------------------------------------------------------
 
     def settle(self) -> bool:
-        """All events are counted: choose the busiest instants. False where there is none."""
-        self._count_waiting()
+        """All rules are counted: choose the busiest instants. False where there is none."""
         kept = self._tracker.weights
         likely = set(heapq.nlargest(_CANDIDATES, kept, key=lambda at: (kept[at], -at)))
         for often in self._often:

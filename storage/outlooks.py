@@ -15,6 +15,7 @@ import peewee
 
 from kalends.clock import MAX_US, US, from_us
 from kalends.errors import ValidationFailed
+from kalends.model import EventStatus
 from kalends.outlook import HeatMap, NextRun
 from kalends.queries import EventQuery
 from kalends.storage.accounts import readable_rule
@@ -109,10 +110,13 @@ class Forecast:
         self._heat = Heat(within, busiest)
         self._until = within.until
         self._seen = ""
-        self._counting = True
+        self._counting, self._waiting = True, False
 
     def step(self, db: peewee.Database) -> HeatMap | None:
         """Look at the next events."""
+        if self._waiting:
+            self._waiting = self._heat.count_waiting()
+            return None if self._waiting or self._heat.settle() else self._heat.map()
         rows = self._next_slice(db)
         for event_id, name, job, trigger, next_due in rows:
             rule = readable_rule(trigger)
@@ -128,14 +132,16 @@ class Forecast:
             return None
         self._seen = ""
         if self._counting:
-            self._counting = False
-            if self._heat.settle():
-                return None
+            self._counting, self._waiting = False, True
+            return None
         return self._heat.map()
 
     def _next_slice(self, db: peewee.Database) -> list[tuple[Any, ...]]:
         """By id: a way by ``next_due`` would meet events again that are claimed meanwhile."""
-        select = filtered(EventRow.select(*_COLUMNS), self._query).where(
-            EventRow.id > self._seen, EventRow.next_due < self._until
+        anywhere = msgspec.structs.replace(self._query, status=None)
+        # Said so that the index of what is due is of no use: each slice would sort all events.
+        active: Any = EventRow.status.concat("") == EventStatus.ACTIVE.value
+        select = filtered(EventRow.select(*_COLUMNS), anywhere).where(
+            active, EventRow.id > self._seen, EventRow.next_due < self._until
         )
         return list(select.order_by(EventRow.id).limit(_SLICE).tuples().execute(db))

@@ -30,6 +30,7 @@ from kalends.actors.loop import LoopActor
 from kalends.actors.runtime import Actor
 from kalends.explanation import Explanation, Standing
 from kalends.testing import VirtualScheduler
+from kalends.verification import INVARIANTS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -243,6 +244,20 @@ def test_the_ledger_page_has_every_policy_with_its_default_and_choices() -> None
     for kind, keyword in ((kalends.CatchUp, "catch_up"), (kalends.Overlap, "overlap")):
         said = rows[keyword][1]
         assert [choice for choice in kind if f"{choice.value}:" not in said] == []
+
+
+def test_the_verify_page_has_every_kind_of_violation_with_its_invariant() -> None:
+    rows = table("verify.md", "kind", "invariant", "says")
+    expected = [
+        [kind.value, "" if number is None else str(number)]
+        for kind, number in ((kind, INVARIANTS[kind]) for kind in kalends.ViolationKind)
+    ]
+    assert [row[:2] for row in rows] == expected
+
+
+def test_the_outlook_page_has_every_cause_of_what_is_overdue() -> None:
+    rows = table("outlook.md", "cause", "means", "look at")
+    assert [row[0] for row in rows] == list(kalends.OverdueCause)
 
 
 # -- settings, errors, messages, log -----------------------------------------------------------

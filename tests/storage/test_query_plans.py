@@ -21,6 +21,9 @@ from kalends.storage.outlooks import Forecast, next_runs
 from kalends.storage.overdue import find_overdue
 from kalends.storage.reports import make_report
 from kalends.storage.retention import prune
+from kalends.storage.verify.line import LineWalk
+from kalends.storage.verify.tables import AttemptWalk, TagWalk
+from kalends.storage.verify.walk import Verifier
 from kalends.triggers import every
 
 if TYPE_CHECKING:
@@ -175,7 +178,22 @@ def test_a_forecast_walks_the_events_in_order_of_their_ids(
 ) -> None:
     within = HeatRange.ahead(ledger.now, 1, "UTC")
     work = Forecast(EventQuery(status=EventStatus.ACTIVE), within, busiest=1)
-    assert not any("TEMP B-TREE" in step for step in plans(work.step))
+    steps = plans(work.step)
+    assert not any("TEMP B-TREE" in step for step in steps)
+    assert any("PRIMARY KEY (id>?)" in step for step in steps), steps
+
+
+def test_a_verification_walks_every_table_in_order(
+    ledger: Ledger, plans: Callable[..., list[str]]
+) -> None:
+    ledger.add(every(seconds=10), tags=("a", "b"))
+    work = Verifier(ledger.clock, node=None, lease=30.0, limit=10)
+    walk = LineWalk(work._findings, None, work._check)
+    for place in (walk._place, (ledger.add(), 5)):
+        walk._place = place
+        check(plans(walk.step), "executions_due", "gaps_span", walks=1)  # the few nodes
+    check(plans(TagWalk(work._findings, None).step))
+    check(plans(AttemptWalk(work._findings, None, work._check).step), walks=1)
 
 
 def test_a_report_counts_and_walks_by_index(
