@@ -271,12 +271,13 @@ def test_a_rule_of_every_microsecond_leaves_no_room_for_manual_executions(ledger
 
 def test_a_manual_execution_makes_way_for_an_instant_of_the_rule(ledger: Ledger) -> None:
     event_id = ledger.add(every(seconds=10))
-    manual = ledger.run(ledger.here.claims.trigger_now, event_id, now=ledger.now + 5 * US)
+    ledger.clock.advance(5.0)
+    manual = ledger.run(ledger.here.claims.trigger_now, event_id, now=ledger.now)
     ledger.run(
-        ExecutionRow.update(due=ledger.now + 10 * US).where(ExecutionRow.id == manual.id).execute
+        ExecutionRow.update(due=ledger.now + 5 * US).where(ExecutionRow.id == manual.id).execute
     )
     ledger.end(manual)
-    ledger.clock.advance(10.0)
+    ledger.clock.advance(5.0)
     claim = ledger.claim().claims[0]
     assert claim.due == ledger.now
     assert ledger.run(ledger.here.executions.get, manual.id).due == from_us(ledger.now + 1)
