@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kalends.clock import US, from_us
-from kalends.messages import Changes
+from kalends.drafts import Changes
 from kalends.model import Fate
 from kalends.storage.retention import prune
 from kalends.triggers import cron, every, once

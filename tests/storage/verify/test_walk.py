@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kalends.clock import US
+from kalends.drafts import Changes
 from kalends.errors import EventNotFound, ValidationFailed
-from kalends.messages import Changes
 from kalends.model import Fate, JournalKind
 from kalends.storage.journal import write_entry
 from kalends.storage.models import EventRow, ExecutionRow, GapRow, NodeRow
