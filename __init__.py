@@ -11,12 +11,13 @@ from kalends.explanation import Explanation, Standing
 from kalends.futures import Future
 from kalends.jobs.context import ExecutionContext, current
 from kalends.jobs.registry import Registry, default_registry
+from kalends.jobs.requests import Cancel, Retry, Snooze
 from kalends.model import (
     Attempt, Event, EventStatus, Execution, Failure, Fate, Gap, JournalEntry, JournalKind,
     NextSkipped, Page, Reason,
 )  # fmt: skip
 from kalends.outlook import HeatMap, NextRun, Overdue, OverdueCause
-from kalends.policies import CatchUp, Delivery, Overlap, Policies
+from kalends.policies import CatchUp, Delivery, Overlap, Policies, RetryBackoff
 from kalends.report import Report
 from kalends.result import Result
 from kalends.scheduler import Scheduler, SchedulerStatus
@@ -30,15 +31,15 @@ from kalends.verification import Verification, Violation, ViolationKind
 job = default_registry.job
 
 __all__ = [
-    "ActorCrashed", "AskTimeout", "Attempt", "CatchUp", "CleanupRule", "ConflictError",
+    "ActorCrashed", "AskTimeout", "Attempt", "Cancel", "CatchUp", "CleanupRule", "ConflictError",
     "Delivery", "Event", "EventNotFound", "EventStatus", "Execution", "ExecutionContext",
     "ExecutionNotFound", "Explanation", "Failure", "Fate", "ForkedError", "Future", "Gap",
-    "HeatMap", "HousekeepingReport", "JobNotFound", "JournalEntry", "JournalKind",
-    "KalendsError", "MailboxFull", "NextRun", "NextSkipped", "NotInitialized", "Overdue",
-    "OverdueCause", "Overlap", "Page", "PayloadTooLarge", "Policies", "Reason", "Registry",
-    "Report", "Result", "Scheduler", "SchedulerFailed", "SchedulerStatus", "Settings",
-    "ShutdownReport", "Standing", "StorageRefused", "StorageUnavailable", "TransitionError",
-    "Trigger", "ValidationFailed", "Verification", "VersionConflict", "Violation",
-    "ViolationKind", "calendar", "cron", "current", "dates", "every", "holidays", "job", "once",
-    "rrule", "weekdays", "working_day",
+    "HeatMap", "HousekeepingReport", "JobNotFound", "JournalEntry", "JournalKind", "KalendsError",
+    "MailboxFull", "NextRun", "NextSkipped", "NotInitialized", "Overdue", "OverdueCause", "Overlap",
+    "Page", "PayloadTooLarge", "Policies", "Reason", "Registry", "Report", "Result", "Retry",
+    "RetryBackoff", "Scheduler", "SchedulerFailed", "SchedulerStatus", "Settings", "ShutdownReport",
+    "Snooze", "Standing", "StorageRefused", "StorageUnavailable", "TransitionError", "Trigger",
+    "ValidationFailed", "Verification", "VersionConflict", "Violation", "ViolationKind", "calendar",
+    "cron", "current", "dates", "every", "holidays", "job", "once", "rrule", "weekdays",
+    "working_day",
 ]  # fmt: skip

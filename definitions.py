@@ -15,11 +15,20 @@ from kalends.drafts import Changes, Definition
 from kalends.errors import KalendsError, ValidationFailed
 from kalends.jobs.codec import encode_arguments, type_name
 from kalends.jobs.registry import Registry
-from kalends.policies import CatchUp, Delivery, Overlap, Policies
+from kalends.policies import CatchUp, Delivery, Overlap, Policies, RetryBackoff, consistent
 from kalends.settings import POLICY_RANGES, Settings
 from kalends.triggers import Cron, Interval, Once, Trigger, from_json
 from kalends.triggers.transitions import warnings_of
-from kalends.validation import MAX_NAME, choice, known_keywords, note, number, tags, text
+from kalends.validation import (
+    MAX_NAME,
+    choice,
+    class_names,
+    known_keywords,
+    note,
+    number,
+    tags,
+    text,
+)
 
 __all__ = ["MAX_BULK", "DefinitionChecker"]
 
@@ -33,6 +42,10 @@ def _ranged(field: str, *, whole: bool) -> Callable[[object, str], float]:
     return lambda value, path: kind(number(value, path, low, high, whole=whole))
 
 
+def _optional(check: Callable[[object, str], Any]) -> Callable[[object, str], Any]:
+    return lambda value, path: None if value is None else check(value, path)
+
+
 _POLICY_CHECKS: dict[str, Callable[[object, str], Any]] = {
     "catch_up": lambda value, path: choice(CatchUp, value, path),
     "catch_up_window": _ranged("catch_up_window", whole=False),
@@ -40,6 +53,15 @@ _POLICY_CHECKS: dict[str, Callable[[object, str], Any]] = {
     "overlap": lambda value, path: choice(Overlap, value, path),
     "delivery": lambda value, path: choice(Delivery, value, path),
     "max_attempts": _ranged("max_attempts", whole=True),
+    "retries": _ranged("retries", whole=True),
+    "retry_delay": _ranged("retry_delay", whole=False),
+    "retry_backoff": lambda value, path: choice(RetryBackoff, value, path),
+    "retry_max_delay": _ranged("retry_max_delay", whole=False),
+    "retry_jitter": _ranged("retry_jitter", whole=False),
+    "retry_on": class_names,
+    "give_up_on": class_names,
+    "timeout": _optional(_ranged("timeout", whole=False)),
+    "pause_after_failures": _optional(_ranged("pause_after_failures", whole=True)),
 }
 _FIELDS = ("job", "trigger", "name", "args", "kwargs", "tags", "note", *_POLICY_CHECKS)
 
@@ -152,11 +174,9 @@ class DefinitionChecker:
             for field, check in _POLICY_CHECKS.items()
             if field in values
         }
-        return (
-            msgspec.structs.replace(self._settings.policies, **given)
-            if given
-            else (self._settings.policies)
-        )
+        if not given:
+            return self._settings.policies
+        return consistent(msgspec.structs.replace(self._settings.policies, **given))
 
 
 def _trigger(value: object) -> Trigger:

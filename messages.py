@@ -11,6 +11,7 @@ import msgspec
 from kalends.drafts import Changes, Definition, OnConflict
 from kalends.model import Failure, Fate
 from kalends.queries import EventQuery, ExecutionQuery, GapQuery, JournalQuery
+from kalends.retrying import Ask
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -62,6 +63,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """True where the ledger told the end of this attempt before: it only says that nothing runs any
     more.
     """
+    kinds: tuple[str, ...] = ()
+    """The names of the class of what was raised and of its bases, bare and qualified."""
+    ask: Ask | None = None
+    """What the job asked for by raising it."""
 
 
 class WrittenOff(msgspec.Struct, frozen=True):
@@ -281,12 +286,14 @@ class OutcomesReady(Message, frozen=True):
 
 class OutcomesRecorded(Message, frozen=True):
     """The first ``count`` outcomes of the outbox, as it was when ``since`` had been dropped, are
-    durable; ``rejected`` were no longer held.
+    durable; ``rejected`` were no longer held, and ``ready_at`` is when the first of those that are
+    attempted again may begin.
     """
 
     count: int
     since: int
     rejected: tuple[str, ...] = ()
+    ready_at: int | None = None
 
 
 class OutcomesRefused(Message, frozen=True):
@@ -307,7 +314,9 @@ class Heartbeat(Message, frozen=True):
 
 
 class EventsChanged(Message, frozen=True):
-    """Definitions were created or changed; ``earliest`` is the first instant now due among them."""
+    """Definitions were created or changed, or executions wait for another attempt; ``earliest`` is
+    the first instant now due among them.
+    """
 
     earliest: int | None
 

@@ -86,7 +86,7 @@ class Fate(StrEnum):
     """Where an execution is, or where it ended."""
 
     PENDING = "pending"
-    """Claimed, or waiting to be attempted again; not known to have begun."""
+    """Claimed, or waiting for an attempt; not known to have begun."""
     RUNNING = "running"
     """Known to have begun. Written soon after the start, so a short job may never show it."""
     SUCCEEDED = "succeeded"
@@ -94,7 +94,7 @@ class Fate(StrEnum):
     TIMED_OUT = "timed_out"
     CANCELLED = "cancelled"
     LOST = "lost"
-    """Its process died, and delivery allows no further attempt."""
+    """Its process died, and no further attempt is allowed."""
     SKIPPED = "skipped"
     """It never ran; the reason says why."""
 
@@ -110,14 +110,14 @@ FATE_TRANSITIONS: dict[Fate, frozenset[Fate]] = {
 }
 """Which fate may follow which.
 
-``running`` goes back to ``pending`` only when its process has died.
+An execution that is to be attempted again is ``pending`` until then.
 """
 
 OPEN_FATES = (Fate.PENDING, Fate.RUNNING)
 
 
 class Reason(StrEnum):
-    """Why an instant was skipped, or an execution was lost."""
+    """Why an instant was skipped, an execution was lost, or its last failure was the last."""
 
     MISSED = "missed"
     COALESCED = "coalesced"

@@ -12,8 +12,19 @@ from typing import Protocol
 import msgspec
 
 from kalends.clock import US
+from kalends.errors import ValidationFailed
 
-__all__ = ["CatchUp", "ClaimPlan", "Delivery", "Overlap", "Policies", "Span", "plan_claim"]
+__all__ = [
+    "CatchUp",
+    "ClaimPlan",
+    "Delivery",
+    "Overlap",
+    "Policies",
+    "RetryBackoff",
+    "Span",
+    "consistent",
+    "plan_claim",
+]
 
 
 class CatchUp(StrEnum):
@@ -47,6 +58,17 @@ class Delivery(StrEnum):
     """It is ``lost``: the job may have run in part and is not run again."""
 
 
+class RetryBackoff(StrEnum):
+    """How the delay before another attempt grows with the failures in a row, ``n`` of them."""
+
+    CONSTANT = "constant"
+    """``retry_delay`` each time."""
+    LINEAR = "linear"
+    """``retry_delay * n``."""
+    EXPONENTIAL = "exponential"
+    """``retry_delay * 2 ** (n - 1)``."""
+
+
 class Policies(msgspec.Struct, frozen=True, kw_only=True):
     """The policies of one event. Times in seconds."""
 
@@ -58,7 +80,38 @@ class Policies(msgspec.Struct, frozen=True, kw_only=True):
     overlap: Overlap = Overlap.SKIP
     delivery: Delivery = Delivery.AT_LEAST_ONCE
     max_attempts: int = 5
-    """How often an execution is begun at most when processes die under it."""
+    """An execution is ``lost`` once so many of its attempts were lost with their processes."""
+    retries: int = 0
+    """How many further attempts follow on failures and time-outs."""
+    retry_delay: float = 10.0
+    retry_backoff: RetryBackoff = RetryBackoff.EXPONENTIAL
+    retry_max_delay: float = 3600.0
+    """No backoff is longer."""
+    retry_jitter: float = 0.1
+    """The fraction (0 to 1) of a delay by which it may be shorter, so that failures spread out."""
+    retry_on: tuple[str, ...] = ()
+    """Names of exception classes, bare or qualified, that are tried again; none: all are."""
+    give_up_on: tuple[str, ...] = ()
+    """Names of exception classes that are not tried again, whatever ``retry_on`` says."""
+    timeout: float | None = None
+    """How long an attempt may take, by monotonic time."""
+    pause_after_failures: int | None = None
+    """The event is paused after so many executions in a row that failed, timed out or were lost."""
+
+
+def consistent(policies: Policies) -> Policies:
+    """The policies, where they can all hold together. Raises ``ValidationFailed``."""
+    for field in ("retry_on", "give_up_on"):
+        for place, name in enumerate(getattr(policies, field)):
+            if not all(part.isidentifier() or part == "<locals>" for part in name.split(".")):
+                raise ValidationFailed(
+                    f"{name!r} cannot be the name of an exception class", path=f"{field}[{place}]"
+                )
+    if policies.delivery is Delivery.AT_MOST_ONCE and policies.retries > 0:
+        raise ValidationFailed(
+            "at_most_once allows no further attempt: say retries=0", path="retries"
+        )
+    return policies
 
 
 class DueRule(Protocol):

@@ -16,7 +16,7 @@ import msgspec
 
 from kalends.cleanup import CleanupRule
 from kalends.errors import KalendsError, ValidationFailed, did_you_mean
-from kalends.policies import Policies
+from kalends.policies import Policies, consistent
 from kalends.refusals import checking
 
 __all__ = ["Settings"]
@@ -157,6 +157,12 @@ POLICY_RANGES: dict[str, tuple[float, float]] = {
     "catch_up_window": (0.0, 100 * _YEAR),
     "catch_up_limit": (1, 10_000),
     "max_attempts": (1, 1000),
+    "retries": (0, 100),
+    "retry_delay": (0.0, _YEAR),
+    "retry_max_delay": (0.0, _YEAR),
+    "retry_jitter": (0.0, 1.0),
+    "timeout": (0.001, _YEAR),
+    "pause_after_failures": (1, 1000),
 }
 """What the numbers among the policies may be, in the settings and on an event."""
 
@@ -254,7 +260,11 @@ def _policies(value: Any, problems: dict[str, str]) -> Policies:
             problems[f"policies.{field}"] = "expected a number or a word, got a bool"
     for field, limits in POLICY_RANGES.items():
         _check_range(f"policies.{field}", getattr(policies, field), limits, problems)
-    return policies
+    try:
+        return consistent(policies)
+    except ValidationFailed as error:
+        problems[f"policies.{error.details['path']}"] = error.message
+        return policies
 
 
 def _cleanup_rules(value: Any) -> tuple[CleanupRule, ...]:

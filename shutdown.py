@@ -142,7 +142,7 @@ def _settle(system: System, unbegun: Sequence[Claim], abandoned: int) -> int:
     now = system.clock.now_us()
     rest = system.outbox.peek(len(system.outbox))
     write = system.storage.write
-    recorded = write(lambda db: system.executions.record(db, rest)) if rest else None
+    recorded = write(lambda db: system.outcomes.record(db, rest, now=now)) if rest else None
     returned = write(lambda db: give_back(db, unbegun, system.node, now=now)) if unbegun else None
     if system.settings.enabled:
         left = write(lambda db: system.nodes.leave(db, now=now, abandoned=abandoned))

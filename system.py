@@ -37,6 +37,7 @@ from kalends.storage.events import EventStore
 from kalends.storage.executions import ExecutionStore
 from kalends.storage.journal import write_entry
 from kalends.storage.nodes import NodeStore
+from kalends.storage.outcomes import OutcomeStore
 from kalends.supervisor import (
     Backoff,
     ChildSpec,
@@ -149,12 +150,13 @@ class System:
         dialect, settings = self.storage.dialect, self.settings
         lease = round(settings.lease * 1_000_000)
         nodes = NodeStore(self.ids, self.node, lease, self.machinery.process())
-        executions = ExecutionStore(dialect, self.node)
+        executions, outcomes = ExecutionStore(), OutcomeStore(dialect, self.ids, self.node)
         self.tracker = self._cell(
             "execution_tracker",
             ExecutionTrackerActor,
             storage=self.storage,
             store=executions,
+            outcomes=outcomes,
             nodes=nodes,
             clock=self.clock,
             runner=self.runner,
@@ -198,7 +200,7 @@ class System:
             chores=self.chores,
             on_round=self._housekeeping_told,
         )
-        self.nodes, self.executions = nodes, executions
+        self.nodes, self.outcomes = nodes, outcomes
 
     def _cell(self, name: str, actor: type[A], **parts: Any) -> Cell[A]:
         def make() -> A:

@@ -23,11 +23,13 @@ from kalends.queries import EventQuery, ExecutionQuery, GapQuery, JournalQuery
 from kalends.triggers.zone import zone
 
 __all__ = [
+    "MAX_CLASSES",
     "MAX_NAME",
     "MAX_NOTE",
     "MAX_PAGE",
     "MAX_TAGS",
     "choice",
+    "class_names",
     "due_query",
     "event_query",
     "execution_query",
@@ -49,6 +51,7 @@ E = TypeVar("E", bound=StrEnum)
 MAX_NAME = 200
 MAX_NOTE = 2000
 MAX_TAGS = 32
+MAX_CLASSES = 32
 MAX_PAGE = 1000
 """The most items a page may hold."""
 
@@ -86,11 +89,23 @@ def note(value: object, path: str) -> str | None:
 
 def tags(value: object, path: str) -> tuple[str, ...]:
     """Up to ``MAX_TAGS`` different tags, in the order given."""
+    return _texts(value, path, MAX_TAGS, "tags")
+
+
+def class_names(value: object, path: str) -> tuple[str, ...]:
+    """Up to ``MAX_CLASSES`` names of exception classes."""
+    return _texts(value, path, MAX_CLASSES, "names of exception classes")
+
+
+def _texts(value: object, path: str, limit: int, what: str) -> tuple[str, ...]:
+    """Up to ``limit`` different texts, in the order given; in their own where there is none."""
     if not issubclass(type(value), list | tuple | set | frozenset):
-        raise ValidationFailed(f"{path} must be a list of texts, not {type_name(value)}", path=path)
+        raise ValidationFailed(
+            f"{path} must be a list of {what}, not {type_name(value)}", path=path
+        )
     assert isinstance(value, Collection)
-    if len(value) > MAX_TAGS:
-        raise ValidationFailed(f"{path} may hold at most {MAX_TAGS} tags", path=path)
+    if len(value) > limit:
+        raise ValidationFailed(f"{path} may hold at most {limit} {what}", path=path)
     checked = [text(item, f"{path}[{place}]", MAX_NAME) for place, item in enumerate(value)]
     if isinstance(value, set | frozenset):
         checked.sort()

@@ -20,6 +20,7 @@ from kalends.futures import Future
 from kalends.jobs.runner import Runner
 from kalends.messages import (
     Claim,
+    ClaimDue,
     CountEvents,
     CreateEvents,
     DeleteEvent,
@@ -245,7 +246,7 @@ class EventManagerActor(Actor):
         *,
         until: int | None = None,
     ) -> Future[Event]:
-        return self._changing.one(
+        changed = self._changing.one(
             message.event_id,
             lambda db, now, given_back: self._store.set_status(
                 db,
@@ -258,3 +259,7 @@ class EventManagerActor(Actor):
                 given_back=given_back,
             ),
         )
+        if verb in ("resume", "release"):
+            # What waited for its return, a retry perhaps, is due now.
+            changed.add_done_callback(lambda _: self._tell_loop(ClaimDue()))
+        return changed

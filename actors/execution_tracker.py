@@ -7,7 +7,7 @@ meanwhile, one transaction at a time takes them all."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from kalends.actors.runtime import Actor, handles
@@ -20,6 +20,7 @@ from kalends.logs import get_log
 from kalends.messages import (
     ClaimDue,
     CountExecutions,
+    EventsChanged,
     Explain,
     GetExecution,
     Heartbeat,
@@ -43,6 +44,7 @@ from kalends.storage.executions import ExecutionStore
 from kalends.storage.explanations import explain
 from kalends.storage.gaps import list_gaps
 from kalends.storage.nodes import NodeStore, Rescue
+from kalends.storage.outcomes import OutcomeStore, Recorded
 from kalends.storage.overdue import find_overdue
 from kalends.storage.reports import make_report
 from kalends.storage.verify.walk import Verifier
@@ -67,6 +69,7 @@ class ExecutionTrackerActor(Actor):
         *,
         storage: Storage,
         store: ExecutionStore,
+        outcomes: OutcomeStore,
         nodes: NodeStore,
         clock: Clock,
         runner: Runner,
@@ -78,6 +81,7 @@ class ExecutionTrackerActor(Actor):
         super().__init__()
         self._storage = storage
         self._store = store
+        self._outcomes = outcomes
         self._nodes = nodes
         self._clock = clock
         self._runner = runner
@@ -118,16 +122,29 @@ class ExecutionTrackerActor(Actor):
                 self.tell_self(message)
             return
         self._recording, since = True, self._outbox.dropped
-        future = self._storage.write(lambda db: self._store.record(db, outcomes))
+        now = self._clock.now_us()
+        future = self._storage.write(lambda db: self._outcomes.record(db, outcomes, now=now))
         future.add_done_callback(lambda done: self._settled(len(outcomes), since, done))
 
-    def _settled(self, count: int, since: int, done: Future[tuple[str, ...]]) -> None:
-        if done.error is None:
-            self.tell_self(OutcomesRecorded(count, since, done.value or ()))
+    def _settled(self, count: int, since: int, done: Future[Recorded]) -> None:
+        """On the writer's thread, right after the commit and before the next transaction."""
+        recorded = done.value
+        if recorded is not None:
+            self._disarm(recorded.paused)
+            self.tell_self(OutcomesRecorded(count, since, recorded.rejected, recorded.ready_at))
         elif isinstance(done.error, KalendsError):
             self.tell_self(OutcomesRefused(str(done.error)))
-        else:
+        elif done.error is not None:
             self.fail(done.error)
+
+    def _disarm(self, event_ids: Collection[str]) -> None:
+        """Give back what was claimed ahead of events that are paused since, and has not begun."""
+        claims = self._runner.disarm(event_ids) if event_ids else []
+        if claims:
+            now = self._clock.now_us()
+            given_back = self._storage.write(lambda db: self._nodes.give_back(db, claims, now=now))
+            # Where that is refused, the audit finds them.
+            given_back.add_done_callback(lambda _: self._runner.forget(claims))
 
     @handles(OutcomesRecorded)
     def recorded(self, message: OutcomesRecorded) -> None:
@@ -137,6 +154,8 @@ class ExecutionTrackerActor(Actor):
         self._outbox.drop(message.count, message.since)
         for execution_id in message.rejected:
             _log.warning("outcome_rejected", execution_id=execution_id)
+        if message.ready_at is not None:
+            self._tell_loop(EventsChanged(message.ready_at))
         self._tell_loop(SlotsFreed())
         self.record(OutcomesReady())
 
@@ -163,9 +182,9 @@ class ExecutionTrackerActor(Actor):
         self._mark_all = False
         if found:
             begun = [(item.execution_id, item.attempt, item.started_us) for item in found]
-            self._storage.write(lambda db: self._store.mark_running(db, begun)).add_done_callback(
-                self._marked
-            )
+            self._storage.write(
+                lambda db: self._outcomes.mark_running(db, begun)
+            ).add_done_callback(self._marked)
 
     def _marked(self, done: Future[int]) -> None:
         if isinstance(done.error, KalendsError):
@@ -197,6 +216,7 @@ class ExecutionTrackerActor(Actor):
 
     def _beaten(self, done: Future[Rescue]) -> None:
         if done.value is not None and done.value.nodes:
+            self._disarm(done.value.paused)
             done.value.log()
             self._tell_loop(ClaimDue())
         elif done.error is not None and not isinstance(done.error, KalendsError):

@@ -13,12 +13,29 @@ from types import TracebackType
 from kalends.jobs.codec import clip, storable, type_name
 from kalends.model import Failure
 
-__all__ = ["describe_failure"]
+__all__ = ["describe_failure", "kinds_of"]
 
 _FRAMES = 100
 """How many frames of each traceback are kept: the innermost."""
+_BASES = 100
+"""How many classes of an exception's ancestry have names that count."""
 _WHOLE = 100_000
 """Messages longer than this many characters are not put into a traceback's text."""
+
+
+def kinds_of(error: BaseException | type[BaseException]) -> tuple[str, ...]:
+    """The names under which a policy may know ``error``: those of its class and of its bases, each
+    bare and qualified.
+    """
+    names: dict[str, None] = {}
+    try:
+        kind = error if isinstance(error, type) else type(error)
+        for base in kind.__mro__[:_BASES]:
+            bare, qualified = base.__name__, f"{base.__module__}.{base.__qualname__}"
+            names |= dict.fromkeys(str.__str__(name) for name in (bare, qualified))
+    except BaseException:  # noqa: BLE001 - a metaclass may answer anything
+        return tuple(names)
+    return tuple(names)
 
 
 def describe_failure(error: BaseException, limit: int) -> Failure:

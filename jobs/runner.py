@@ -45,6 +45,7 @@ from kalends.jobs.registry import Registry
 from kalends.jobs.ticker import Ticker, Waker
 from kalends.logs import get_log
 from kalends.messages import Claim, Outcome, WrittenOff
+from kalends.model import Fate
 from kalends.native import allocate_lock
 
 __all__ = ["Begun", "Runner"]
@@ -222,7 +223,7 @@ class Runner:
                 return
             rested = self.outbox.add(outcome)
             following = self._remove(task)
-        if outcome.error is not None and not late:
+        if outcome.error is not None and outcome.fate in (Fate.FAILED, Fate.TIMED_OUT) and not late:
             _log.warning(
                 "execution_failed",
                 event_id=outcome.event_id,

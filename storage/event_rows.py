@@ -13,7 +13,7 @@ import peewee
 from kalends.drafts import Changes
 from kalends.errors import EventNotFound, ValidationFailed
 from kalends.model import EventStatus
-from kalends.policies import Policies
+from kalends.policies import Policies, consistent
 from kalends.storage.models import EventRow
 from kalends.storage.paging import first_row
 from kalends.storage.rows import EVENT_COLUMNS, dump, dump_trigger, load_policies, load_trigger
@@ -70,7 +70,7 @@ def changed_fields(old: dict[str, Any], changes: Changes, now: int) -> dict[str,
         fresh["tags"] = dump(changes.tags)
     if changes.policies is not msgspec.UNSET:
         current = msgspec.structs.asdict(_policies_or_default(old["policies"]))
-        text = dump(Policies(**{**current, **changes.policies}))
+        text = dump(consistent(Policies(**{**current, **changes.policies})))
         if text != old["policies"]:
             fresh["policies"] = text
     if changes.trigger is not msgspec.UNSET and not _same_rule(changes.trigger, old["trigger"]):

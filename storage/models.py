@@ -19,6 +19,7 @@ from peewee import (
 )
 
 __all__ = [
+    "STILL_RUNNING",
     "TABLES",
     "UNWELL_ROWS",
     "AttemptRow",
@@ -166,7 +167,8 @@ class ExecutionRow(Model):
         strict_tables = True
 
 
-_STILL_RUNNING = Expression(ExecutionRow.still_running, "=", SQL("1"))
+STILL_RUNNING = Expression(ExecutionRow.still_running, "=", SQL("1"))
+"""What the index ``executions_still_running`` is about: a query that is to use it says it so."""
 
 ExecutionRow.add_index(
     ExecutionRow.index(ExecutionRow.event_id, ExecutionRow.due, unique=True, name="executions_due")
@@ -194,7 +196,7 @@ ExecutionRow.add_index(
     )
 )
 ExecutionRow.add_index(
-    ExecutionRow.index(ExecutionRow.node, where=_STILL_RUNNING, name="executions_still_running")
+    ExecutionRow.index(ExecutionRow.node, where=STILL_RUNNING, name="executions_still_running")
 )
 ExecutionRow.add_index(
     ExecutionRow.index(

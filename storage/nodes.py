@@ -15,17 +15,21 @@ from typing import Any, Protocol
 
 import msgspec
 import peewee
+from peewee import fn
 
 from kalends.errors import ValidationFailed
 from kalends.ids import IdSource
 from kalends.logs import get_log
+from kalends.messages import Claim
 from kalends.model import EventStatus, Fate, JournalKind, Reason
-from kalends.policies import Delivery
+from kalends.policies import Delivery, Policies
 from kalends.storage.accounts import Held, give_back
 from kalends.storage.journal import write_entry
-from kalends.storage.models import AttemptRow, EventRow, ExecutionRow, NodeRow
+from kalends.storage.models import STILL_RUNNING, AttemptRow, EventRow, ExecutionRow, NodeRow
+from kalends.storage.paging import first_row
 from kalends.storage.prepared import Prepared, hole
 from kalends.storage.rows import load_policies
+from kalends.storage.streaks import pause_after_failures
 
 __all__ = ["NodeStore", "Process", "Rescue", "ThisProcess", "place_of_this_process"]
 
@@ -96,6 +100,8 @@ class Rescue(msgspec.Struct, frozen=True):
     reopened: int = 0
     """Executions that will be attempted again."""
     lost: int = 0
+    paused: tuple[str, ...] = ()
+    """The events that were paused for what was lost."""
 
     def log(self) -> None:
         """Log it, where there was a dead node."""
@@ -170,23 +176,27 @@ class NodeStore:
 
     def rescue(self, db: peewee.Database, *, now: int) -> Rescue:
         """Declare dead the nodes that are, and free what they held."""
-        dead = self._dead_nodes(db, now)
-        reopened = lost = 0
-        for node in dead:
+        found = Rescue(tuple(self._dead_nodes(db, now)))
+        for node in found.nodes:
             NodeRow.delete().where(NodeRow.id == node).execute(db)
-            again, gone = self._rescue_node(db, node, now)
-            reopened, lost = reopened + again, lost + gone
+            freed = self._rescue_node(db, node, now)
+            found = Rescue(
+                found.nodes,
+                found.reopened + freed.reopened,
+                found.lost + freed.lost,
+                found.paused + freed.paused,
+            )
             write_entry(
                 db,
                 JournalKind.NODE_DIED,
                 now=now,
                 ids=self._ids,
                 node=node,
-                reopened=again,
-                lost=gone,
+                reopened=freed.reopened,
+                lost=freed.lost,
                 noticed_by=self._node,
             )
-        return Rescue(tuple(dead), reopened, lost)
+        return found
 
     def held(self, db: peewee.Database, *, before: int) -> tuple[Held, ...]:
         """The open executions of this node that were claimed before an instant."""
@@ -195,7 +205,7 @@ class NodeStore:
             for id, event_id, due, attempt, manual in _HELD.rows(db, node=self._node, before=before)
         )
 
-    def give_back(self, db: peewee.Database, held: Sequence[Held], *, now: int) -> None:
+    def give_back(self, db: peewee.Database, held: Sequence[Held | Claim], *, now: int) -> None:
         """Undo claims of this node that have not begun; see ``accounts.give_back``."""
         give_back(db, held, self._node, now=now)
 
@@ -206,35 +216,57 @@ class NodeStore:
             if lease_until < now or (place == self._process.place and self._process.is_gone(pid))
         ]
 
-    def _rescue_node(self, db: peewee.Database, node: str, now: int) -> tuple[int, int]:
+    def _rescue_node(self, db: peewee.Database, node: str, now: int) -> Rescue:
         query = (
             ExecutionRow.select(
-                ExecutionRow.id, ExecutionRow.due, ExecutionRow.attempt, ExecutionRow.claimed_at,
-                ExecutionRow.started_at, EventRow.policies, EventRow.status, ExecutionRow.event_id,
-                ExecutionRow.manual, ExecutionRow.ready_at,
+                ExecutionRow.id, fn.COALESCE(ExecutionRow.ready_at, ExecutionRow.due),
+                ExecutionRow.attempt, ExecutionRow.claimed_at, ExecutionRow.started_at,
+                EventRow.policies, EventRow.status, ExecutionRow.event_id, ExecutionRow.due,
+                ExecutionRow.manual,
             )
             .join(EventRow, peewee.JOIN.LEFT_OUTER, on=(EventRow.id == ExecutionRow.event_id))
             .where(ExecutionRow.node == node, ExecutionRow.ended_at.is_null())
         )  # fmt: skip
-        reopened = lost = 0
-        for *row, event_id, manual, ready_at in list(query.tuples().execute(db)):
-            execution_id, due, attempt, _, started_at, _, _ = row
-            if started_at is None and (due if ready_at is None else ready_at) > now:
+        reopened = 0
+        lost: dict[str, tuple[str, Policies]] = {}
+        for *row, event_id, due, manual in list(query.tuples().execute(db)):
+            execution_id, ready_at, attempt, _, started_at, text, status = row
+            policies = None if status == EventStatus.DELETED else _readable(text)
+            if started_at is None and ready_at > now:
                 # Claimed ahead, and the time to begin has not come: it cannot have begun.
                 held = Held(execution_id, event_id, due, attempt, bool(manual))
                 give_back(db, [held], node, now=now)
                 reopened += 1
-            elif self._rescue_one(db, node, row, now):
+            elif self._rescue_one(db, node, row, policies, now):
                 reopened += 1
             else:
-                lost += 1
-        return reopened, lost
+                lost[execution_id] = (event_id, policies or Policies())
+        # Whatever still ran there runs no more.
+        ExecutionRow.update(still_running=0).where(
+            ExecutionRow.node == node, STILL_RUNNING
+        ).execute(db)
+        paused = [
+            event_id
+            for execution_id, (event_id, policies) in lost.items()
+            if pause_after_failures(
+                db,
+                event_id,
+                policies,
+                execution_id=execution_id,
+                now=now,
+                ids=self._ids,
+                node=self._node,
+            )
+        ]
+        return Rescue((node,), reopened, len(lost), tuple(paused))
 
-    def _rescue_one(self, db: peewee.Database, node: str, row: Any, now: int) -> bool:
+    def _rescue_one(
+        self, db: peewee.Database, node: str, row: Any, policies: Policies | None, now: int
+    ) -> bool:
         """Free one execution; True where it will be attempted again."""
-        execution_id, _, attempt, claimed_at, started_at, policies_text, status = row
+        execution_id, _, attempt, claimed_at, started_at, *_ = row
         this = ExecutionRow.id == execution_id
-        if status == EventStatus.DELETED or not _may_retry(policies_text, attempt):
+        if policies is None or not _outlives(db, policies, execution_id):
             ExecutionRow.update(
                 fate=Fate.LOST.value, reason=Reason.PROCESS_DIED.value, ended_at=now
             ).where(this).execute(db)
@@ -252,19 +284,28 @@ class NodeStore:
             node=None,
             fate=Fate.PENDING.value,
             started_at=None,
-            ready_at=peewee.fn.COALESCE(ExecutionRow.ready_at, ExecutionRow.due),
+            ready_at=fn.COALESCE(ExecutionRow.ready_at, ExecutionRow.due),
         ).where(this).execute(db)
         return True
 
 
-def _may_retry(policies_text: str | None, attempt: int) -> bool:
-    if policies_text is None:
-        return False
+def _readable(text: str | None) -> Policies | None:
     try:
-        policies = load_policies(policies_text)
+        return None if text is None else load_policies(text)
     except ValidationFailed:
-        return False
-    return policies.delivery is Delivery.AT_LEAST_ONCE and attempt < policies.max_attempts
+        return None
+
+
+def _outlives(db: peewee.Database, policies: Policies, execution_id: str) -> bool:
+    """Whether an execution survives the loss of its attempt, which is one more beside the earlier
+    ones.
+    """
+    earlier = AttemptRow.select(fn.COUNT(AttemptRow.number)).where(
+        AttemptRow.execution_id == execution_id, AttemptRow.outcome == Fate.LOST.value
+    )
+    row = first_row(db, earlier)
+    lost = 1 + (0 if row is None else int(row[0]))
+    return policies.delivery is Delivery.AT_LEAST_ONCE and lost < policies.max_attempts
 
 
 def place_of_this_process() -> str:

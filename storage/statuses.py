@@ -153,9 +153,12 @@ def _reopen(
             db, old["id"], old["version"], plan.rule, plan.skipped, now=stamp.now, ids=stamp.ids
         )
     end_moved(db, old["id"], reason, closing=plan.closing, now=stamp.now)
+    fresh: dict[str, Any] = {"next_due": plan.next_due}
     if plan.next_due is None:
-        return {"next_due": None, "status": EventStatus.COMPLETED.value}
-    return {"next_due": plan.next_due}
+        fresh["status"] = EventStatus.COMPLETED.value
+    if reason is Reason.PAUSED:
+        fresh["streak_since"] = stamp.now  # its failures in a row are counted anew
+    return fresh
 
 
 def _bury(db: peewee.Database, old: dict[str, Any], stamp: Stamp) -> dict[str, Any]:

@@ -218,7 +218,7 @@ def test_the_life_of_an_event_is_drawn_from_the_table_of_statuses() -> None:
 def test_the_ledger_page_explains_every_fate_reason_and_journal_kind() -> None:
     fates = [row[0] for row in table("ledger.md", "fate", "means")]
     assert fates == list(model.Fate)
-    reasons = table("ledger.md", "reason", "an instant is skipped (or lost) because")
+    reasons = table("ledger.md", "reason", "an instant is skipped (or lost, or failed) because")
     assert {row[0] for row in reasons} == set(model.Reason)
     kinds = table("ledger.md", "kind", "says")
     assert {kind for row in kinds for kind in row[0].split(", ")} == set(model.JournalKind)
@@ -237,11 +237,17 @@ def test_the_page_on_explaining_has_every_standing_and_field() -> None:
 def test_the_ledger_page_has_every_policy_with_its_default_and_choices() -> None:
     rows = {row[0]: row[1:] for row in table("ledger.md", "keyword", "default", "says")}
     defaults = msgspec.structs.asdict(kalends.Policies())
-    shown = {key: f"{value:g} s" for key, value in defaults.items() if isinstance(value, float)}
+    times = {key: value for key, value in defaults.items() if isinstance(value, float)}
+    del times["retry_jitter"]  # a fraction
+    shown = {key: f"{value:g} s" for key, value in times.items()}
     assert {key: row[0] for key, row in rows.items()} == {
         key: shown.get(key, str(value)) for key, value in defaults.items()
     }
-    for kind, keyword in ((kalends.CatchUp, "catch_up"), (kalends.Overlap, "overlap")):
+    for kind, keyword in (
+        (kalends.CatchUp, "catch_up"),
+        (kalends.Overlap, "overlap"),
+        (kalends.RetryBackoff, "retry_backoff"),
+    ):
         said = rows[keyword][1]
         assert [choice for choice in kind if f"{choice.value}:" not in said] == []
 

@@ -36,10 +36,12 @@ from kalends.clock import Clock
 from kalends.errors import KalendsError
 from kalends.jobs.codec import decode_arguments, encode_result
 from kalends.jobs.context import ExecutionContext, enter
-from kalends.jobs.failures import describe_failure
+from kalends.jobs.failures import describe_failure, kinds_of
 from kalends.jobs.registry import Job, Registry
+from kalends.jobs.requests import ask_of, word_of
 from kalends.messages import Claim, Outcome
 from kalends.model import Failure, Fate
+from kalends.retrying import Ask
 
 __all__ = ["Begun", "Executor", "Task", "TaskOwner"]
 
@@ -192,16 +194,24 @@ class Task:
         if type(value) is CoroutineType:
             # A wrapper hid a coroutine function from the registry: its body has not run.
             value.close()
-            self._end(ended, Fate.FAILED, error=_NEVER_RAN)
+            self._end(ended, Fate.FAILED, error=_NEVER_RAN, kinds=kinds_of(TypeError))
             return
         result, note = encode_result(value, self.owner.result_limit)
-        self._end(ended, Fate.SUCCEEDED, result, note)
+        self._end(ended, Fate.SUCCEEDED, result=result, note=note)
 
     def fail(self, error: BaseException) -> None:
         """The job raised ``error``. Where it was called off before, that is how it stopped."""
-        fate = Fate.CANCELLED if self.called_off else Fate.FAILED
         ended = self._ended_us()
-        self._end(ended, fate, error=describe_failure(error, self.owner.failure_limit))
+        failure = describe_failure(error, self.owner.failure_limit)
+        if self.called_off:
+            self._end(ended, Fate.CANCELLED, error=failure)
+            return
+        word, ask = word_of(error), ask_of(error)
+        if word is not None:
+            failure = msgspec.structs.replace(failure, type=word)
+        unharmed = word == "Cancel" or (ask is not None and not ask.failed)
+        fate = Fate.CANCELLED if unharmed else Fate.FAILED
+        self._end(ended, fate, error=failure, kinds=kinds_of(error), ask=ask)
 
     def give_up(self, error: BaseException) -> None:
         """Something other than the job raised: a last attempt to give the task its end."""
@@ -221,9 +231,12 @@ class Task:
         self,
         ended: int,
         fate: Fate,
+        *,
         result: str | None = None,
         note: str | None = None,
         error: Failure | None = None,
+        kinds: tuple[str, ...] = (),
+        ask: Ask | None = None,
     ) -> None:
         claim = self.claim
         outcome = Outcome(
@@ -236,6 +249,8 @@ class Task:
             result=result,
             result_note=note,
             error=error,
+            kinds=kinds,
+            ask=ask,
         )
         self.owner.end(self, outcome)
 

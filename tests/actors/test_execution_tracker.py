@@ -15,7 +15,7 @@ from kalends.actors.loop import LoopActor
 from kalends.futures import Future, failed
 from kalends.messages import Outcome
 from kalends.model import Fate
-from kalends.storage.executions import ExecutionStore
+from kalends.storage.outcomes import OutcomeStore
 
 START = pendulum.datetime(2027, 1, 1, tz="UTC")
 
@@ -31,17 +31,17 @@ def test_an_outcome_survives_a_crash_between_its_record_and_its_end(
     make_virtual: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, until: Callable[..., Any]
 ) -> None:
     virtual = make_virtual(restart_backoff=0.0).start()
-    really = ExecutionStore.record
+    really = OutcomeStore.record
     crashes = [True]
 
-    def record(self: ExecutionStore, db: Any, outcomes: Any) -> Any:
-        answer = really(self, db, outcomes)
+    def record(self: OutcomeStore, db: Any, outcomes: Any, now: int) -> Any:
+        answer = really(self, db, outcomes, now=now)
         if crashes:
             crashes.pop()
             virtual.system.tracker.tell_urgent(Crash(RuntimeError("a bug")))
         return answer
 
-    monkeypatch.setattr(ExecutionStore, "record", record)
+    monkeypatch.setattr(OutcomeStore, "record", record)
     event = virtual.scheduler.schedule_event("tick", once(START.add(seconds=1)), name="t")
     virtual.clock.advance(1)
     until(lambda: virtual.ran)
@@ -55,15 +55,15 @@ def test_an_outcome_survives_a_crash_between_its_record_and_its_end(
 def test_a_refused_record_is_tried_again_and_nothing_is_lost(
     virtual: Any, monkeypatch: pytest.MonkeyPatch, until: Callable[..., Any]
 ) -> None:
-    really = ExecutionStore.record
+    really = OutcomeStore.record
     failing = [True]
 
-    def record(self: ExecutionStore, db: Any, outcomes: Any) -> Any:
+    def record(self: OutcomeStore, db: Any, outcomes: Any, now: int) -> Any:
         if failing[0]:
             raise StorageUnavailable("injected", reason="full")
-        return really(self, db, outcomes)
+        return really(self, db, outcomes, now=now)
 
-    monkeypatch.setattr(ExecutionStore, "record", record)
+    monkeypatch.setattr(OutcomeStore, "record", record)
     event = virtual.scheduler.schedule_event("tick", once(START.add(seconds=1)))
     virtual.clock.advance(1)
     until(lambda: virtual.scheduler.status().unrecorded == 1)

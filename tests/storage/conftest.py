@@ -15,14 +15,16 @@ from kalends.clock import MAX_US, US
 from kalends.drafts import Definition, OnConflict
 from kalends.ids import IdSource
 from kalends.messages import Claim, Outcome
-from kalends.model import Event, Failure, Fate
+from kalends.model import Event, Execution, Failure, Fate
 from kalends.policies import Policies
+from kalends.retrying import Ask
 from kalends.storage.claims import Claimed, ClaimStore
 from kalends.storage.engine import Storage
 from kalends.storage.events import EventStore
 from kalends.storage.executions import ExecutionStore
 from kalends.storage.models import DefinitionRow, EventRow, ExecutionRow, GapRow
 from kalends.storage.nodes import NodeStore
+from kalends.storage.outcomes import OutcomeStore, Recorded
 from kalends.storage.rows import load_trigger
 from kalends.storage.sqlite import SqliteDialect
 from kalends.storage.verify.walk import Verifier
@@ -42,7 +44,8 @@ class Node:
         self.name = name
         self.events = EventStore(dialect, ids, name)
         self.claims = ClaimStore(dialect, ids, name)
-        self.executions = ExecutionStore(dialect, name)
+        self.executions = ExecutionStore()
+        self.outcomes = OutcomeStore(dialect, ids, name)
         self.leases = NodeStore(ids, name, LEASE_US)
 
 
@@ -155,7 +158,33 @@ class Ledger:
             )
             for claim in claims
         ]
-        return self.run((node or self.here).executions.record, outcomes)
+        return self.run((node or self.here).outcomes.record, outcomes, now=self.now).rejected
+
+    def fail(
+        self,
+        claim: Claim,
+        *kinds: str,
+        ask: Ask | None = None,
+        fate: Fate = Fate.FAILED,
+        node: Node | None = None,
+        took: float = 0.0,
+    ) -> Recorded:
+        """Record that the claim began now and raised what bears these names."""
+        outcome = Outcome(
+            execution_id=claim.id,
+            event_id=claim.event_id,
+            attempt=claim.attempt,
+            fate=fate,
+            started_us=self.now,
+            ended_us=self.now + round(took * US),
+            error=Failure(type=kinds[0] if kinds else "Oops", message="no"),
+            kinds=kinds,
+            ask=ask,
+        )
+        return self.run((node or self.here).outcomes.record, [outcome], now=self.now)
+
+    def execution(self, execution_id: str) -> Execution:
+        return self.run(self.here.executions.get, execution_id)
 
     def rows(self, query: Any) -> list[tuple[Any, ...]]:
         return list(query.tuples().execute(self.db))

@@ -15,6 +15,7 @@ from kalends.queries import ExecutionQuery, GapQuery, JournalQuery
 from kalends.storage.gaps import list_gaps
 from kalends.storage.journal import list_entries, write_entry
 from kalends.storage.models import ExecutionRow
+from kalends.storage.outcomes import Recorded
 from kalends.triggers import every
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def test_an_attempt_that_ended_in_the_ledger_and_runs_on_is_over_with_its_late_o
     def late(claim: Claim, started_us: int | None, node: Node) -> tuple[str, ...]:
         outcome = WrittenOff(claim.id, claim.event_id, 1, ledger.now).late_outcome()
         outcome = msgspec.structs.replace(outcome, started_us=started_us)
-        return ledger.run(node.executions.record, [outcome])
+        return ledger.run(node.outcomes.record, [outcome], now=ledger.now).rejected
 
     ledger.clock.advance(5.0)
     assert late(begun, ledger.now - 7 * US, ledger.here) == ()
@@ -108,7 +109,7 @@ def test_what_was_called_off_before_it_began_has_no_start(ledger: Ledger) -> Non
         execution_id=claim.id, event_id=claim.event_id, attempt=1, fate=Fate.CANCELLED,
         started_us=None, ended_us=ledger.now,
     )  # fmt: skip
-    assert ledger.run(ledger.here.executions.record, [outcome]) == ()
+    assert ledger.run(ledger.here.outcomes.record, [outcome], now=ledger.now) == Recorded()
     execution = ledger.run(ledger.here.executions.get, claim.id)
     assert (execution.fate, execution.started_at, execution.lateness) == (
         Fate.CANCELLED,
@@ -129,7 +130,7 @@ def test_what_has_begun_and_not_ended_is_running(ledger: Ledger) -> None:
     one, two, three = claims(ledger, 3)
     ledger.end(two)
     begun = [(claim.id, 1, ledger.now) for claim in (one, two)] + [(three.id, 2, ledger.now)]
-    assert ledger.run(ledger.here.executions.mark_running, begun) == 1
+    assert ledger.run(ledger.here.outcomes.mark_running, begun) == 1
     fates = [ledger.run(ledger.here.executions.get, item.id).fate for item in (one, two, three)]
     assert fates == [Fate.RUNNING, Fate.SUCCEEDED, Fate.PENDING]
     assert ledger.run(ledger.here.executions.get, one.id).started_at == from_us(ledger.now)
@@ -144,7 +145,7 @@ def test_an_unknown_execution_is_not_found(ledger: Ledger) -> None:
 def test_lateness_is_that_of_the_first_attempt_and_attempts_have_no_holes(ledger: Ledger) -> None:
     claim = claims(ledger)[0]
     ledger.clock.advance(1.0)
-    ledger.run(ledger.here.executions.mark_running, [(claim.id, 1, ledger.now)])
+    ledger.run(ledger.here.outcomes.mark_running, [(claim.id, 1, ledger.now)])
     ledger.run(ledger.here.leases.leave, now=ledger.now, abandoned=1)
     ledger.clock.advance(60.0)
     again = ledger.claim(node=ledger.there).claims[0]
@@ -225,7 +226,7 @@ def test_a_history_is_paged_without_gaps_or_repeats(ledger: Ledger) -> None:
 
 def test_an_empty_batch_is_no_work(ledger: Ledger) -> None:
     assert ledger.end() == ()
-    assert ledger.run(ledger.here.executions.mark_running, []) == 0
+    assert ledger.run(ledger.here.outcomes.mark_running, []) == 0
 
 
 def test_the_result_note_is_kept(ledger: Ledger) -> None:
@@ -239,7 +240,7 @@ def test_the_result_note_is_kept(ledger: Ledger) -> None:
         ended_us=ledger.now,
         result_note="too large",
     )
-    ledger.run(ledger.here.executions.record, [outcome])
+    ledger.run(ledger.here.outcomes.record, [outcome], now=ledger.now)
     execution = ledger.run(ledger.here.executions.get, claim.id)
     assert (execution.result, execution.result_note) == (None, "too large")
 

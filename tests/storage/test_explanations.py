@@ -79,7 +79,7 @@ def test_what_is_claimed_or_runs_says_so(ledger: Ledger, ask: Ask) -> None:
     found = ask(event_id, 10)
     assert (found.standing, found.fate) == (Standing.PENDING, Fate.PENDING)
     assert "Node here has claimed it; it is not known to have begun." in found.sentences
-    ledger.run(ledger.here.executions.mark_running, [(claim.id, 1, ledger.now)])
+    ledger.run(ledger.here.outcomes.mark_running, [(claim.id, 1, ledger.now)])
     found = ask(event_id, 10)
     assert (found.standing, found.fate) == (Standing.RAN, Fate.RUNNING)
     assert "It runs now, as attempt 1, on node here." in found.sentences

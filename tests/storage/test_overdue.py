@@ -35,7 +35,7 @@ def test_what_goes_well_is_not_overdue(alive: Ledger) -> None:
     alive.clock.advance(10)
     claims = alive.claim().claims
     assert overdue(alive, 0.0) == ()
-    alive.run(alive.here.executions.mark_running, [(c.id, 1, alive.now) for c in claims])
+    alive.run(alive.here.outcomes.mark_running, [(c.id, 1, alive.now) for c in claims])
     alive.clock.advance(9)
     assert overdue(alive) == ()
     alive.end(*claims)
@@ -105,7 +105,7 @@ def test_what_a_dead_process_holds_is_overdue_since_its_lease(alive: Ledger) -> 
     alive.add(once(from_us(alive.now + 10 * US)))
     alive.clock.advance(10)
     (claim,) = alive.claim().claims
-    alive.run(alive.here.executions.mark_running, [(claim.id, 1, alive.now)])
+    alive.run(alive.here.outcomes.mark_running, [(claim.id, 1, alive.now)])
     alive.clock.advance(24)
     assert overdue(alive) == ()
     alive.clock.advance(2)

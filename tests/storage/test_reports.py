@@ -156,7 +156,7 @@ def test_lateness_is_that_of_the_first_attempt(ledger: Ledger) -> None:
     ledger.clock.advance(10.0)
     claim = ledger.claim().claims[0]
     ledger.clock.advance(1.0)
-    ledger.run(ledger.here.executions.mark_running, [(claim.id, 1, ledger.now)])
+    ledger.run(ledger.here.outcomes.mark_running, [(claim.id, 1, ledger.now)])
     ledger.run(ledger.here.leases.leave, now=ledger.now, abandoned=1)
     ledger.clock.advance(99.0)
     ledger.end(*ledger.claim().claims, took=3.0)
@@ -170,7 +170,7 @@ def test_what_was_lost_or_never_ran_has_no_duration(ledger: Ledger) -> None:
     ledger.add(every(seconds=10), delivery="at_most_once")
     ledger.clock.advance(10.0)
     claim = ledger.claim().claims[0]
-    ledger.run(ledger.here.executions.mark_running, [(claim.id, 1, ledger.now)])
+    ledger.run(ledger.here.outcomes.mark_running, [(claim.id, 1, ledger.now)])
     ledger.clock.advance(500.0)
     ledger.run(ledger.here.leases.leave, now=ledger.now, abandoned=1)
     found = report(ledger, until=ledger.now - 100 * US)

@@ -110,7 +110,7 @@ class Lived:
         ledger.clock.advance(5)
         claims = ledger.claim().claims
         begun = next(claim for claim in claims if claim.event_id == self.tens)
-        ledger.run(ledger.here.executions.mark_running, [(begun.id, begun.attempt, ledger.now)])
+        ledger.run(ledger.here.outcomes.mark_running, [(begun.id, begun.attempt, ledger.now)])
         ledger.end(*(claim for claim in claims if claim is not begun))
         ledger.clock.advance(10)
         return begun.id

@@ -1,0 +1,300 @@
+"""Outcomes: how attempts ended, written down, and what follows on them.
+
+An outcome is accepted only from the node and for the attempt that hold the execution: the pair is
+the fencing token, and attempts never start over. An outcome that comes too late changes nothing,
+but that nothing runs any more where the ledger says that something still does.
+
+What succeeded is written with one statement for all. Anything else is looked at one by one: the
+event's policies, as they are in that transaction, say whether a further attempt follows, and
+whether the event is paused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import peewee
+from peewee import fn
+
+from kalends.errors import ValidationFailed
+from kalends.ids import IdSource
+from kalends.messages import Outcome
+from kalends.model import EventStatus, Failure, Fate, Reason
+from kalends.policies import Policies
+from kalends.retrying import RetryPlan, plan_retry
+from kalends.storage.models import AttemptRow, EventRow, ExecutionRow
+from kalends.storage.paging import first_row
+from kalends.storage.prepared import Prepared, hole
+from kalends.storage.rows import dump, load_policies
+from kalends.storage.sqlite import SqliteDialect
+from kalends.storage.streaks import pause_after_failures
+
+__all__ = ["OutcomeStore", "Recorded"]
+
+_HELD = (
+    (ExecutionRow.id == "")
+    & (ExecutionRow.node == "")
+    & (ExecutionRow.attempt == 0)
+    & ExecutionRow.ended_at.is_null()
+)
+_SUCCEED = (
+    ExecutionRow.update(
+        fate="", started_at=0, ended_at=0, result=None, result_note=None, error=None
+    )
+    .where(_HELD)
+    .sql()[0]
+)
+_OVER = (
+    ExecutionRow.update(started_at=fn.COALESCE(ExecutionRow.started_at, 0), still_running=0)
+    .where(
+        ExecutionRow.id == "",
+        ExecutionRow.node == "",
+        ExecutionRow.attempt == 0,
+        ExecutionRow.still_running == 1,
+    )
+    .sql()[0]
+)
+_BEGIN = ExecutionRow.update(fate="", started_at=0).where(_HELD, ExecutionRow.fate == "").sql()[0]
+_FAILURES = (Fate.FAILED, Fate.TIMED_OUT)
+_HOLDS = Prepared(
+    ExecutionRow.select(
+        ExecutionRow.claimed_at, ExecutionRow.cancel, EventRow.policies, EventRow.status
+    )
+    .join(EventRow, peewee.JOIN.LEFT_OUTER, on=(EventRow.id == ExecutionRow.event_id))
+    .where(
+        ExecutionRow.id == hole("id"),
+        ExecutionRow.node == hole("node"),
+        ExecutionRow.attempt == hole("attempt"),
+        ExecutionRow.ended_at.is_null(),
+    )
+)
+_FAILED_BEFORE = Prepared(
+    AttemptRow.select(fn.COUNT(AttemptRow.number)).where(
+        AttemptRow.execution_id == hole("id"),
+        AttemptRow.outcome.in_([fate.value for fate in _FAILURES]),
+    )
+)
+_KEEP_ATTEMPT = Prepared(
+    AttemptRow.insert(
+        execution_id=hole("id"),
+        number=hole("attempt"),
+        node=hole("node"),
+        claimed_at=hole("claimed_at"),
+        started_at=hole("started_at"),
+        ended_at=hole("ended_at"),
+        outcome=hole("outcome"),
+        error=hole("error"),
+    )
+)
+_REOPEN = Prepared(
+    ExecutionRow.update(
+        node=None, fate=Fate.PENDING.value, started_at=None, ready_at=hole("ready_at")
+    ).where(ExecutionRow.id == hole("id"))
+)
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """What the recording of outcomes has changed beside the executions' fates."""
+
+    rejected: tuple[str, ...] = ()
+    """The executions that this node held no longer."""
+    ready_at: int | None = None
+    """When the first of those that are attempted again may begin."""
+    paused: tuple[str, ...] = ()
+    """The events that were paused for their failures."""
+
+
+class OutcomeStore:
+    """The unit-of-work functions around how attempts end."""
+
+    def __init__(self, dialect: SqliteDialect, ids: IdSource, node: str) -> None:
+        self._dialect = dialect
+        self._ids = ids
+        self._node = node
+
+    def mark_running(self, db: peewee.Database, begun: Sequence[tuple[str, int, int]]) -> int:
+        """Note executions, as (id, attempt, started), that have begun and not ended; returns how
+        many.
+        """
+        rows = [
+            (Fate.RUNNING.value, started, execution_id, self._node, attempt, Fate.PENDING.value)
+            for execution_id, attempt, started in begun
+        ]
+        return self._dialect.execute_many(db, _BEGIN, rows)
+
+    def record(self, db: peewee.Database, outcomes: Sequence[Outcome], *, now: int) -> Recorded:
+        """Write down how attempts ended, in this order. Recorded twice, nothing changes."""
+        work = _Recording(db, now)
+        succeeded: list[Outcome] = []
+        events: set[str] = set()
+        for outcome in outcomes:
+            if outcome.fate is Fate.SUCCEEDED and not outcome.late:
+                succeeded.append(outcome)
+                events.add(outcome.event_id)
+                continue
+            if outcome.event_id in events:  # a row of failures may end with what succeeded before
+                self._succeed(work, succeeded)
+                succeeded, events = [], set()
+            self._decide(work, outcome)
+        self._succeed(work, succeeded)
+        return Recorded(
+            tuple(work.rejected), min(work.ready, default=None), tuple(dict.fromkeys(work.paused))
+        )
+
+    def _succeed(self, work: _Recording, outcomes: Sequence[Outcome]) -> None:
+        rows = [
+            (
+                outcome.fate.value,
+                outcome.started_us,
+                outcome.ended_us,
+                outcome.result,
+                outcome.result_note,
+                None if outcome.error is None else dump(outcome.error),
+                outcome.execution_id,
+                self._node,
+                outcome.attempt,
+            )
+            for outcome in outcomes
+        ]
+        if rows and self._dialect.execute_many(work.db, _SUCCEED, rows) != len(rows):
+            for outcome in outcomes:
+                self._settle_unheld(work, outcome)
+
+    def _settle_unheld(self, work: _Recording, outcome: Outcome) -> None:
+        """What is not held is rejected, unless it was recorded before; where the end of the attempt
+        was written without it, it says that the job runs no more.
+        """
+        if not outcome.late and self._recorded(work.db, outcome):
+            return
+        row = (outcome.started_us, 0, outcome.execution_id, self._node, outcome.attempt, 1)
+        over = self._dialect.execute_many(work.db, _OVER, [row]) > 0
+        if not (over or outcome.late):
+            work.rejected.append(outcome.execution_id)
+
+    def _recorded(self, db: peewee.Database, outcome: Outcome) -> bool:
+        execution = ExecutionRow.select(ExecutionRow.id).where(
+            ExecutionRow.id == outcome.execution_id,
+            ExecutionRow.node == self._node,
+            ExecutionRow.attempt == outcome.attempt,
+            ExecutionRow.ended_at == outcome.ended_us,
+        )
+        attempt = AttemptRow.select(AttemptRow.execution_id).where(
+            AttemptRow.execution_id == outcome.execution_id,
+            AttemptRow.number == outcome.attempt,
+            AttemptRow.node == self._node,
+            AttemptRow.outcome == outcome.fate.value,
+            AttemptRow.ended_at == outcome.ended_us,
+        )
+        return first_row(db, execution) is not None or first_row(db, attempt) is not None
+
+    # -- what did not succeed ------------------------------------------------------------------
+
+    def _decide(self, work: _Recording, outcome: Outcome) -> None:
+        """Write the end of one attempt: another one follows, or it is the execution's fate."""
+        row = None if outcome.late else self._held(work.db, outcome)
+        if row is None:
+            self._settle_unheld(work, outcome)
+            return
+        claimed_at, told_to_stop, text, status = row
+        policies = _policies_of(text, status)
+        plan = RetryPlan(None)
+        if policies is not None and not told_to_stop:
+            plan = _plan(work.db, policies, outcome)
+        if plan.ready_at is None:
+            self._end(work, outcome, plan, policies)
+        else:
+            self._reopen(work, outcome, claimed_at, plan.ready_at)
+
+    def _held(self, db: peewee.Database, outcome: Outcome) -> tuple[Any, ...] | None:
+        """What decides on an attempt that this node holds; None: it does not, or no longer."""
+        found = _HOLDS.rows(db, id=outcome.execution_id, node=self._node, attempt=outcome.attempt)
+        return found[0] if found else None
+
+    def _reopen(self, work: _Recording, outcome: Outcome, claimed_at: int, ready_at: int) -> None:
+        """Keep the attempt, and let the execution wait for the next one."""
+        _KEEP_ATTEMPT.change(
+            work.db,
+            id=outcome.execution_id,
+            attempt=outcome.attempt,
+            node=self._node,
+            claimed_at=claimed_at,
+            started_at=outcome.started_us,
+            ended_at=outcome.ended_us,
+            outcome=outcome.fate.value,
+            error=None if outcome.error is None else dump(outcome.error),
+        )
+        _REOPEN.change(work.db, id=outcome.execution_id, ready_at=ready_at)
+        work.ready.append(ready_at)
+
+    def _end(
+        self, work: _Recording, outcome: Outcome, plan: RetryPlan, policies: Policies | None
+    ) -> None:
+        """Make the outcome the execution's fate."""
+        fate, error = outcome.fate, outcome.error
+        if plan.forbidden:
+            fate, error = Fate.FAILED, _forbidden(error)
+        changes: dict[str, Any] = {"reason": Reason.EXHAUSTED.value} if plan.exhausted else {}
+        ExecutionRow.update(
+            fate=fate.value,
+            started_at=outcome.started_us,
+            ended_at=outcome.ended_us,
+            error=None if error is None else dump(error),
+            **changes,
+        ).where(ExecutionRow.id == outcome.execution_id).execute(work.db)
+        if fate in _FAILURES and policies is not None:
+            paused = pause_after_failures(
+                work.db,
+                outcome.event_id,
+                policies,
+                execution_id=outcome.execution_id,
+                now=work.now,
+                ids=self._ids,
+                node=self._node,
+            )
+            if paused:
+                work.paused.append(outcome.event_id)
+
+
+class _Recording:
+    """One call of ``record``."""
+
+    def __init__(self, db: peewee.Database, now: int) -> None:
+        self.db = db
+        self.now = now
+        self.rejected: list[str] = []
+        self.ready: list[int] = []
+        self.paused: list[str] = []
+
+
+def _policies_of(text: str | None, status: str | None) -> Policies | None:
+    """What decides; None where nothing may follow: the event is gone, or cannot be carried out."""
+    if text is None or status == EventStatus.DELETED.value:
+        return None
+    try:
+        return load_policies(text)
+    except ValidationFailed:
+        return None
+
+
+def _plan(db: peewee.Database, policies: Policies, outcome: Outcome) -> RetryPlan:
+    if outcome.fate is Fate.CANCELLED and outcome.ask is None:
+        return RetryPlan(None)
+    earlier = int(_FAILED_BEFORE.value(db, id=outcome.execution_id))
+    failures = earlier + (outcome.fate in _FAILURES)
+    return plan_retry(
+        policies,
+        execution_id=outcome.execution_id,
+        attempt=outcome.attempt,
+        failures=failures,
+        kinds=outcome.kinds,
+        ended=outcome.ended_us,
+        ask=outcome.ask,
+    )
+
+
+def _forbidden(error: Failure | None) -> Failure:
+    asked = Failure(type="Retry", message="") if error is None else error
+    told = "delivery is at_most_once, which allows no further attempt"
+    return msgspec.structs.replace(asked, message=f"{asked.message} ({told})".strip())
