@@ -300,7 +300,7 @@ class System:
 
     def _core_ended(self, ended: Exit) -> None:
         """The core tree is over; unless it was asked to stop, the scheduler has failed."""
-        if ended.kind is ExitKind.SHUTDOWN:
+        if ended.kind is ExitKind.SHUTDOWN or self.over.done:
             return
         reason = ended.reason
         error = (
@@ -332,7 +332,7 @@ class System:
         return again
 
     def _housekeeping_ended(self, ended: Exit) -> None:
-        if ended.kind is not ExitKind.SHUTDOWN:
+        if ended.kind is not ExitKind.SHUTDOWN and not self.over.done:
             # Kept apart: a round that was under way may still end well.
             self._housekeeping_over = f"the housekeeper has given up: {describe(ended.reason)}"
             _log.error("scheduler_degraded", reason=self._housekeeping_over)

@@ -52,6 +52,7 @@ def assert_executed(
     Only those of this ``fate`` count (None: any that was begun), and only with a due instant in
     ``since <= due < until``. Returns them, oldest first.
     """
+    __tracebackhide__ = True  # pytest shows the line of the test instead
     account = _Account(ledger, event, tz)
     wanted = None if fate is None else choice(Fate, fate, "fate")
     found = [
@@ -83,6 +84,7 @@ def assert_not_executed(
     """Nothing of an event was begun: at ``due``, or with a due instant in ``since <= due <
     until``.
     """
+    __tracebackhide__ = True  # pytest shows the line of the test instead
     account = _Account(ledger, event, tz)
     found = [
         execution
@@ -108,6 +110,7 @@ def assert_skipped(
     """Instants of an event were skipped, for this ``reason`` if given: the one at ``due``,
     ``count`` of them, or at least one. Returns how many. Instants in gaps count each.
     """
+    __tracebackhide__ = True  # pytest shows the line of the test instead
     account = _Account(ledger, event, tz)
     wanted = None if reason is None else choice(Reason, reason, "reason")
     if due is not None:
@@ -135,6 +138,7 @@ def assert_next(
 
     Without ``after`` the look begins just before the first of them.
     """
+    __tracebackhide__ = True
     trigger = rule.trigger if isinstance(rule, Event) else rule
     if not isinstance(trigger, Trigger):
         raise ValidationFailed(
@@ -225,6 +229,7 @@ class _Account:
         until: Instant | None = None,
     ) -> None:
         """Raise ``AssertionError`` with ``text`` and what the ledger has, near ``around``."""
+        __tracebackhide__ = True
         lines = self._lines(since, until)
         shown = [line for _, line in lines]
         if around is not None:

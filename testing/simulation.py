@@ -27,6 +27,9 @@ from kalends.testing.virtual.scheduler import VirtualScheduler
 
 __all__ = ["EventCounts", "Simulation", "simulate"]
 
+_SLEEPY = {"lease": 86_400.0, "max_sleep": 86_400.0}
+"""Signs of life change no ledger where a dead process is known at once and no clock jumps."""
+
 Outage = tuple[dt.datetime, dt.datetime]
 
 
@@ -75,7 +78,12 @@ def simulate(
     else:
         definitions, registry = list(events), StandInRegistry()
     scheduler = VirtualScheduler(
-        start=start, seed=seed, durations=durations, failures=failures, registry=registry, **values
+        start=start,
+        seed=seed,
+        durations=durations,
+        failures=failures,
+        registry=registry,
+        **{**_SLEEPY, **values},
     )
     scheduler.start()
     stored = scheduler.schedule_events(definitions)

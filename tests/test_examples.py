@@ -83,12 +83,21 @@ closing-NO: 12 closings, succeeded; moved by a holiday:
   2029-03-28 Wednesday 18:00
 """
 
+TEST_YOUR_SCHEDULE = r"""=+ test session starts =+
+collecting \.\.\. collected 6 items
+
+(?:\S+test_your_schedule\.py::test_\w+ PASSED +\[ *\d+%\]
+){6}
+=+ 6 passed in .*s =+
+"""
+
 EXPECTED = {
     "hello.py": HELLO,
     "quickstart.py": QUICKSTART,
     "crash_and_recover.py": CRASH_AND_RECOVER,
     "actor_proxies.py": re.escape(ACTOR_PROXIES),
     "restart_an_actor.py": re.escape(RESTART_AN_ACTOR),
+    "test_your_schedule.py": TEST_YOUR_SCHEDULE,
     "month_end_closing.py": re.escape(MONTH_END_CLOSING),
 }
 

@@ -47,6 +47,8 @@ class VirtualLifecycle(Lifecycle):
         system = self._make()
         process = self._process
         assert process is not None
+        # Killed, it is over: what its greenlets do while they unwind is no failure.
+        process.on_end.append(lambda: system.over.resolve(None))
         try:
             self._world.run_in(process, lambda: system.start(self._gone))
         except BaseException:

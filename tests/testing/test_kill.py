@@ -93,6 +93,17 @@ def story(scheduler: VirtualScheduler, probe: Saboteur) -> bool:
     return killed
 
 
+def test_nobody_is_told_of_a_kill(make: Any, logged: list[dict[str, Any]]) -> None:
+    told: list[BaseException] = []
+    scheduler = make(on_failure=told.append)
+    scheduler.schedule_event("tick", every(minutes=10))
+    scheduler.advance(600)
+    before = len(logged)
+    assert scheduler.kill().wait(10) is True
+    assert told == []
+    assert logged[before:] == []
+
+
 def test_a_kill_by_a_job_takes_the_job_with_it(make: Any) -> None:
     scheduler = make()
     went_on: list[int] = []
