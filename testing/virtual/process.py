@@ -18,6 +18,7 @@ from greenlet import getcurrent
 
 from kalends.clock import US
 from kalends.logs import get_log
+from kalends.testing.virtual.interrupts import InterruptsKept
 from kalends.testing.virtual.loop import VirtualLoop
 
 if TYPE_CHECKING:
@@ -50,12 +51,13 @@ class VirtualProcess:
         self.alive = True
         self.wakes: list[Callable[[], int | None]] = []
         """Microseconds of monotonic time at which a part here wants to be woken."""
-        self.on_end: list[Callable[[], None]] = []
+        self.on_end: list[Callable[[], object]] = []
         """Called at the end, orderly or not, when nothing runs any more."""
         self.trouble: BaseException | None = None
         """What the test's own code raised in here: whoever moves time is to hear of it."""
         self._greenlets: set[Any] = set()
         self._killed = False
+        self._interrupts = InterruptsKept()
         self._hub: Any = _make_hub(self.loop)
         self._hub.handle_error = self._report
 
@@ -94,7 +96,8 @@ class VirtualProcess:
         """
         if not self.loop.has_work():
             return False
-        self._switch_in(self._hub.switch)
+        with self._interrupts:
+            self._switch_in(self._hub.switch)
         if self._killed:
             self._end()
             raise ProcessKilled(self)

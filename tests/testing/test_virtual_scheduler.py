@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -295,3 +296,45 @@ def test_a_virtual_scheduler_beside_a_world_of_another_is_a_second_node(
     first.advance(3600)
     assert second.now == first.now
     assert first.count_executions(fate="succeeded") == 12
+
+
+def test_an_interrupt_ends_the_test_and_no_actor(make: Any) -> None:
+    scheduler = make()
+    scheduler.registry.register(lambda: signal.raise_signal(signal.SIGINT), "interrupt")
+    scheduler.schedule_event("interrupt", once(START.add(seconds=10)))
+    with pytest.raises(KeyboardInterrupt):
+        scheduler.advance(60)
+    assert scheduler.now == START.add(seconds=10)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    scheduler.advance(60)
+    assert [actor.restarts for actor in scheduler.status().actors] == [0, 0, 0, 0]
+    assert fates(scheduler) == [(10.0, "succeeded")]
+
+
+def test_a_second_interrupt_strikes_what_blocks(make: Any) -> None:
+    scheduler = make()
+
+    def block() -> None:
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)
+
+    scheduler.registry.register(block, "block")
+    scheduler.schedule_event("block", once(START.add(seconds=10)))
+    with pytest.raises(KeyboardInterrupt):
+        scheduler.advance(60)
+    scheduler.advance(0)
+    (execution,) = scheduler.list_executions().items
+    assert execution.error is not None
+    assert execution.error.type == "KeyboardInterrupt"
+
+
+def test_a_hosts_own_handler_is_left_alone(make: Any) -> None:
+    scheduler, heard = make(), []
+    scheduler.registry.register(lambda: signal.raise_signal(signal.SIGINT), "interrupt")
+    scheduler.schedule_event("interrupt", once(START.add(seconds=10)))
+    before = signal.signal(signal.SIGINT, lambda number, _frame: heard.append(number))
+    try:
+        scheduler.advance(60)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert heard == [signal.SIGINT]
