@@ -29,6 +29,7 @@ from kalends.actors.housekeeper import HousekeeperActor
 from kalends.actors.loop import LoopActor
 from kalends.actors.runtime import Actor
 from kalends.explanation import Explanation, Standing
+from kalends.storage import sqlite
 from kalends.testing import VirtualScheduler
 from kalends.verification import INVARIANTS
 
@@ -190,6 +191,18 @@ def test_every_scheduler_that_people_come_from_has_its_table() -> None:
         "APScheduler 3", "APScheduler 4", "Celery beat", "Huey", "cron", "systemd timers", "Quartz",
     ]  # fmt: skip
     assert min(count.values()) > 8
+
+
+def test_troubleshooting_has_every_refusal_and_every_trouble_of_the_database() -> None:
+    public = [getattr(errors, name) for name in errors.__all__]
+    kinds = [kind for kind in public if inspect.isclass(kind) and kind.__base__ is not object]
+    codes = {str(vars(kind)["code"]) for kind in kinds} - {"KALENDS_ERROR"}
+    assert len(codes) > 15
+    text = page("troubleshooting.md")
+    assert {code for code in codes if code not in text} == set()
+    troubles = table("troubleshooting.md", "`status().storage`", "because", "so")
+    named = {word for row in troubles for word in row[0].split(", ")}
+    assert named == {*sqlite._UNAVAILABLE.values(), "replaced"}
 
 
 # -- the ledger's words ------------------------------------------------------------------------
