@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kalends.clock import MAX_US, MIN_US, US
+from kalends.clock import MAX_US, MIN_US
 from kalends.errors import ValidationFailed
 from kalends.triggers.base import (
     Trigger,
@@ -20,6 +20,7 @@ from kalends.triggers.base import (
     operand,
     phrase,
 )
+from kalends.triggers.search import nth
 
 __all__ = ["Limited"]
 
@@ -104,32 +105,11 @@ class Limited(Trigger):
             )
         end = self._end
         if end is None:
-            end = self._nth(max(start, MIN_US))
+            rule, first = self.rule, self.rule.next_us(max(start, MIN_US) - 1)
+            last = nth(self.n, first, lambda at: rule.next_us(at - 1), rule.count_us, MAX_US + 1)
+            end = MAX_US if last is None else last
             self._set(_end=end)
         return start, end
-
-    def _nth(self, start: int) -> int:
-        """The instant with which the limit is reached, or the end of time: found by counting in
-        ever longer spans, then by halving the last. No span is counted twice, and what lies between
-        two instants not at all."""
-        rule, seen, width = self.rule, 0, US
-        low = rule.next_us(start - 1)
-        while low is not None:
-            high = min(low + width, MAX_US + 1)
-            more = rule.count_us(low, high)
-            if seen + more >= self.n:
-                break
-            low, seen, width = rule.next_us(high - 1), seen + more, width * 2
-        if low is None:
-            return MAX_US
-        while high - low > 1:  # the instant lies from low to before high
-            middle = (low + high) // 2
-            more = rule.count_us(low, middle)
-            if seen + more < self.n:
-                low, seen = middle, seen + more
-            else:
-                high = middle
-        return low
 
     def describe(self) -> str:
         times = "once only" if self.n == 1 else f"{self.n} times"

@@ -28,6 +28,7 @@ from kalends.triggers.periods import date_of
 from kalends.triggers.rrule_moments import Clipped, recurring
 from kalends.triggers.rrule_parts import RuleParts, parse_rrule
 from kalends.triggers.rrule_words import describe_rrule
+from kalends.triggers.search import nth
 from kalends.triggers.zone import zone
 from kalends.triggers.zoned import ZonedTrigger
 
@@ -138,17 +139,8 @@ class RRule(ZonedTrigger):
             return _naive_us(parts.until)
         if parts.count is None or found is None or start is None:
             return None
-        low, width = start, DAY_US
-        while low + width < _LAST_MOMENT and found.count(start, low + width) < parts.count:
-            width *= 2
-        high = min(low + width, _LAST_MOMENT)
-        while high - low > 1:
-            middle = (low + high) // 2
-            if found.count(start, middle) < parts.count:
-                low = middle
-            else:
-                high = middle
-        return high - 1
+        first = found.at_or_after(start)
+        return nth(parts.count, first, found.at_or_after, found.count, _LAST_MOMENT)
 
     def describe(self) -> str:
         start = None if self.start_moment is None else _text(self.start_moment)

@@ -29,11 +29,13 @@ UNITS = {"YEARLY": "years", "MONTHLY": "months", "WEEKLY": "weeks", "DAILY": "da
 SECONDS = {"HOURLY": 3_600, "MINUTELY": 60, "SECONDLY": 1}
 """The period of each frequency: by the calendar, or in seconds."""
 
+_MOST_DAYS = {"years": 366, "months": 31, "weeks": 7}
+
 _LOOKS = 150_000
 """Days that one search looks at: 400 years of them."""
 
-_PERIODS = 25_000
-"""Periods that one search looks at: 400 years of weeks."""
+_PERIODS = {"weeks": 20_872, "months": 4_801, "years": 401}
+"""Periods that one search looks at: a whole cycle of the calendar, for every interval."""
 
 _FIRST_DAY, _END_DAY = year_start(1) - 366, year_start(10_001)
 
@@ -48,7 +50,8 @@ def recurring(parts: RuleParts, start: int) -> Moments | None:
     unit, origin = UNITS[parts.freq], start // DAY_US
     if parts.by_setpos:
         if unit != "days":
-            return Positions(parts, days, times, origin)
+            most = _MOST_DAYS[unit] * len(times)
+            return Positions(parts, days, times, origin) if _within(parts, most) else None
         times = [times[at] for at in _positions(parts.by_setpos, len(times))]
         if not times:
             return None
@@ -94,6 +97,13 @@ def _allowed(parts: RuleParts, unit: int) -> list[int]:
         return [hour * 60 + minute for hour in hours for minute in minutes]
     seconds = parts.by_second or tuple(range(60))
     return [(h * 60 + m) * 60 + s for h in hours for m in minutes for s in seconds]
+
+
+def _within(parts: RuleParts, most: int) -> bool:
+    """Whether ``BYSETPOS`` may choose anything among ``most`` moments."""
+    if parts.freq == "WEEKLY" and parts.by_day:
+        most = most // 7 * len({day for _, day in parts.by_day})
+    return any(abs(number) <= most for number in parts.by_setpos)
 
 
 def _positions(wanted: tuple[int, ...], size: int) -> list[int]:
@@ -216,47 +226,51 @@ class Steps:
 class Positions:
     """Chosen positions among the moments of every ``interval``-th week, month or year."""
 
-    __slots__ = ("_days", "_interval", "_origin", "_parts", "_times", "_unit")
+    __slots__ = ("_days", "_parts", "_times", "_unit")
 
     def __init__(self, parts: RuleParts, days: DayPlan, times: Sequence[int], origin: int) -> None:
-        self._parts, self._days, self._times = parts, days, times
-        self._unit, self._interval = UNITS[parts.freq], parts.interval
-        self._origin = self._period(origin)
+        self._parts, self._times, self._unit = parts, times, UNITS[parts.freq]
+        # Only the days of periods that count: the next of them says which period is next.
+        self._days = PeriodDays(days, self._unit, parts.interval, origin, parts.week_start)
 
     def at_or_after(self, moment: int) -> int | None:
         """The first matching moment that is not before ``moment``."""
-        period = self._period(max(moment // DAY_US, _FIRST_DAY))
-        period += (self._origin - period) % self._interval
-        for _ in range(_PERIODS):
-            if self._first_day(period) >= _END_DAY:
+        day: int | None = self._first_day(self._period(max(moment // DAY_US, _FIRST_DAY)))
+        for _ in range(_PERIODS[self._unit]):
+            day = None if day is None else self._days.next_day(day, 10_000)
+            if day is None or day >= _END_DAY:
                 return None
+            period = self._period(day)
             for found in self._moments(period):
                 if found >= moment:
                     return found
-            period += self._interval
+            day = self._first_day(period + 1)
         return None
 
     def before(self, moment: int) -> int | None:
         """The last matching moment before ``moment``."""
-        period = self._period(min(moment // DAY_US, _END_DAY))
-        period -= (period - self._origin) % self._interval
-        for _ in range(_PERIODS):
-            if self._first_day(period + 1) <= _FIRST_DAY:
+        end = self._first_day(self._period(min(moment // DAY_US, _END_DAY)) + 1)
+        for _ in range(_PERIODS[self._unit]):
+            day = self._days.previous_day(end, 0)
+            if day is None or day < _FIRST_DAY:
                 return None
+            period = self._period(day)
             for found in reversed(self._moments(period)):
                 if found < moment:
                     return found
-            period -= self._interval
+            end = self._first_day(period)
         return None
 
     def count(self, a: int, b: int) -> int:
         """How many matching moments ``m`` have ``a <= m < b``."""
         total = 0
-        period = self._period(max(a // DAY_US, _FIRST_DAY))
-        period += (self._origin - period) % self._interval
-        while self._first_day(period) * DAY_US < b:
+        day = self._days.next_day(
+            self._first_day(self._period(max(a // DAY_US, _FIRST_DAY))), 10_000
+        )
+        while day is not None and day * DAY_US < b:
+            period = self._period(day)
             total += sum(1 for found in self._moments(period) if a <= found < b)
-            period += self._interval
+            day = self._days.next_day(self._first_day(period + 1), 10_000)
         return total
 
     def _period(self, day: int) -> int:
@@ -298,37 +312,46 @@ class Positions:
 
 class Clipped:
     """The moments of ``rule`` from ``first`` on, up to what ``find_last`` says: the last one, or
-    None for no end."""
+    None for no end. Where a search found nothing more it is not made again."""
 
-    __slots__ = ("_find_last", "_first", "_last", "_rule")
+    __slots__ = ("_ended", "_find_last", "_first", "_last", "_rule")
 
     def __init__(
         self, rule: Moments | None, first: int, find_last: Callable[[], int | None]
     ) -> None:
         self._rule, self._first, self._find_last = rule, first, find_last
         self._last: tuple[int | None] | None = None
+        self._ended: int | None = None  # from here on there is nothing
 
     def at_or_after(self, moment: int) -> int | None:
         """The first matching moment that is not before ``moment``."""
+        if self._rule is None or (self._ended is not None and moment >= self._ended):
+            return None
         last = self.last
-        if self._rule is None or (last is not None and moment > last):
+        if last is not None and moment > last:
             return None
         found = self._rule.at_or_after(max(moment, self._first))
+        if found is None:
+            self._ended = moment
         return None if found is None or (last is not None and found > last) else found
 
     def before(self, moment: int) -> int | None:
         """The last matching moment before ``moment``."""
-        last = self.last
         if self._rule is None or moment <= self._first:
             return None
+        if self._ended is not None and self._ended <= self._first:
+            return None
+        last = self.last
         found = self._rule.before(moment if last is None else min(moment, last + 1))
         return None if found is None or found < self._first else found
 
     def count(self, a: int, b: int) -> int:
         """How many matching moments ``m`` have ``a <= m < b``."""
+        if self._rule is None or (self._ended is not None and a >= self._ended):
+            return 0
         last = self.last
         a, b = max(a, self._first), b if last is None else min(b, last + 1)
-        return self._rule.count(a, b) if self._rule is not None and a < b else 0
+        return self._rule.count(a, b) if a < b else 0
 
     @property
     def last(self) -> int | None:

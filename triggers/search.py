@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from kalends.clock import MAX_US, MIN_US, US
 from kalends.errors import ValidationFailed
 from kalends.triggers.base import Trigger
 
-__all__ = ["COUNTED", "STEPS", "Search", "Searching", "budget", "check_possible", "step"]
+__all__ = ["COUNTED", "STEPS", "Search", "Searching", "budget", "check_possible", "nth", "step"]
 
 STEPS = 300_000
 """Steps of one search: enough for a rule of every day to be followed through 400 years."""
@@ -145,3 +145,38 @@ def check_possible(rule: Trigger) -> None:
         return
     if rule.next_us(_MODERN_US) is None and rule.next_us(MIN_US - 1) is None:
         raise ValidationFailed(f"{rule!r} can never be due", path="trigger")
+
+
+def nth(
+    n: int,
+    first: int | None,
+    at_or_after: Callable[[int], int | None],
+    count: Callable[[int, int], int],
+    end: int,
+) -> int | None:
+    """The ``n``-th of a rule's instants (or moments) from ``first`` on, its first one; None where
+    there are fewer before ``end``.
+
+    Found by counting in ever longer spans, then by halving the last. No span is counted twice, and
+    what lies between two instants not at all.
+    """
+    seen, width, low = 0, US, first
+    while low is not None and low < end:
+        high = min(low + width, end)
+        more = count(low, high)
+        if seen + more >= n:
+            return _halved(n - seen, low, high, count)
+        low, seen, width = at_or_after(high), seen + more, width * 2
+    return None
+
+
+def _halved(n: int, low: int, high: int, count: Callable[[int, int], int]) -> int:
+    """The ``n``-th from ``low`` to before ``high``."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        more = count(low, middle)
+        if more < n:
+            low, n = middle, n - more
+        else:
+            high = middle
+    return low

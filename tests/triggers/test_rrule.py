@@ -392,3 +392,24 @@ def test_any_text_is_a_sound_rule_or_refused(text: str, at: int) -> None:
         assert due > at
         assert rule.previous_us(due + 1) == due
         assert rule.count_us(at + 1, due + 1) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FREQ=WEEKLY;BYMONTH=3,1;BYDAY=MO;BYSETPOS=2;COUNT=100",
+        "FREQ=WEEKLY;BYDAY=MO,TU;BYMONTHDAY=1;BYSETPOS=2;COUNT=100",
+        "FREQ=MONTHLY;INTERVAL=3;BYMONTH=11;BYSETPOS=1;COUNT=1",
+        "FREQ=MONTHLY;INTERVAL=2;BYMONTHDAY=14;BYSETPOS=2;COUNT=10",
+        "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30;COUNT=3",
+        "FREQ=SECONDLY;INTERVAL=7;BYMONTH=2;BYMONTHDAY=30;COUNT=3",
+    ],
+)
+@pytest.mark.parametrize("tz", ["UTC", "Europe/Oslo"])
+def test_a_rule_without_instants_is_searched_once_and_not_for_long(text: str, tz: str) -> None:
+    begin = time.process_time()
+    rule = rrule(text, start=START, tz=tz)
+    assert rule.next_us(MIN_US) is None
+    assert rule.previous_us(MAX_US) is None
+    assert rule.count_us(MIN_US, MAX_US) == 0
+    assert time.process_time() - begin < 20  # it took minutes
