@@ -21,6 +21,7 @@ import pytest
 from kalends import Registry, cron, every, weekdays, working_day
 from kalends.testing import (
     VirtualScheduler,
+    assert_accounted,
     assert_executed,
     assert_next,
     assert_not_executed,
@@ -109,17 +110,29 @@ def test_a_slow_run_is_not_overtaken() -> None:
     assert_skipped(day, "sync", reason="overlap", count=72)
 
 
-def test_two_failures_are_two_failures_and_the_next_run_comes_as_ever() -> None:
-    unlucky = {at("2027-01-01T00:10"), at("2027-01-01T00:20")}
-    hour = simulate(
-        SCHEDULE[1:2],
+def test_a_run_that_fails_twice_is_tried_a_third_time() -> None:
+    patient = {**SCHEDULE[2], "retries": 3, "retry_delay": 60}
+    night = simulate(
+        [patient],
         at("2027-01-01"),
-        at("2027-01-01T01:00"),
-        failures={"sync": lambda due, attempt, rng: ConnectionError() if due in unlucky else None},
+        at("2027-01-02"),
+        failures=lambda due, attempt, rng: ConnectionError("no route") if attempt <= 2 else None,
     )
-    assert_executed(hour, "sync", fate="failed", count=2)
-    assert_executed(hour, "sync", due="2027-01-01T00:30")
-    assert hour.report().streaks.longest_failure == 2
+    (execution,) = assert_executed(night, "nightly", count=1)
+    assert [attempt.outcome for attempt in execution.attempts] == ["failed", "failed", "succeeded"]
+
+
+def test_whatever_happens_the_accounts_are_right() -> None:
+    week = simulate(
+        SCHEDULE,
+        at("2027-01-01"),
+        at("2027-01-08"),
+        durations=lambda due, attempt, rng: rng.uniform(0, 1200),
+        failures=0.1,
+        outages=[(at("2027-01-02T03:00"), at("2027-01-03T09:00"))],
+        seed=1,
+    )
+    assert_accounted(week)
 
 
 def at(text: str) -> pendulum.DateTime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kalends.testing.asserts import (
+    assert_accounted,
     assert_executed,
     assert_next,
     assert_not_executed,
@@ -25,6 +26,7 @@ __all__ = [
     "StorageStep",
     "VirtualScheduler",
     "World",
+    "assert_accounted",
     "assert_executed",
     "assert_next",
     "assert_not_executed",

@@ -24,6 +24,7 @@ from kalends.verbs import Verbs
 
 __all__ = [
     "Instant",
+    "assert_accounted",
     "assert_executed",
     "assert_next",
     "assert_not_executed",
@@ -127,6 +128,17 @@ def assert_skipped(
     return found
 
 
+def assert_accounted(ledger: Verbs | Simulation) -> None:
+    """Every due instant has exactly one fate, and the ledger keeps its other promises: see
+    ``Scheduler.verify``.
+    """
+    __tracebackhide__ = True
+    found = _scheduler_of(ledger).verify(limit=_SHOWN)
+    if not found.ok:
+        words = [f"  {violation.kind.value}: {violation.words}" for violation in found.violations]
+        raise AssertionError("\n".join(["the ledger does not add up:", *words]))
+
+
 def assert_next(
     rule: Trigger | Event,
     instants: Sequence[Instant],
@@ -170,11 +182,7 @@ class _Account:
     """What the ledger says about one event."""
 
     def __init__(self, ledger: Verbs | Simulation, event: Event | str, tz: str) -> None:
-        self._scheduler = ledger.scheduler if isinstance(ledger, Simulation) else ledger
-        if not isinstance(self._scheduler, Verbs):
-            raise ValidationFailed(
-                f"give a scheduler or a simulation, not {type(ledger).__name__}", path="ledger"
-            )
+        self._scheduler = _scheduler_of(ledger)
         self._tz = tz
         self._event = _find(self._scheduler, event)
 
@@ -244,6 +252,9 @@ class _Account:
         else:
             told.append("the ledger says:")
         told += [f"  {line}" for line in shown[:_SHOWN]]
+        if around is not None:
+            at = self.instant(around, "due")
+            told.append(f"why: {self._scheduler.explain(self._event.id, at)}")
         told.append(f"next due: {_text(self._event.next_due, self._tz)}")
         told.append(f"rule: {self._event.trigger!r}; status: {self._event.status.value}")
         raise AssertionError("\n".join(told))
@@ -261,6 +272,15 @@ class _Account:
             text = f"{_text(gap.first, self._tz)}{until_last}  {gap.count} {gap.fate.value}{reason}"
             lines.append((gap.first, text))
         return sorted(lines)
+
+
+def _scheduler_of(ledger: Verbs | Simulation) -> Verbs:
+    scheduler = ledger.scheduler if isinstance(ledger, Simulation) else ledger
+    if not isinstance(scheduler, Verbs):
+        raise ValidationFailed(
+            f"give a scheduler or a simulation, not {type(ledger).__name__}", path="ledger"
+        )
+    return scheduler
 
 
 def _find(scheduler: Verbs, event: Event | str) -> Event:

@@ -84,11 +84,11 @@ closing-NO: 12 closings, succeeded; moved by a holiday:
 """
 
 TEST_YOUR_SCHEDULE = r"""=+ test session starts =+
-collecting \.\.\. collected 6 items
+collecting \.\.\. collected 7 items
 
 (?:\S+test_your_schedule\.py::test_\w+ PASSED +\[ *\d+%\]
-){6}
-=+ 6 passed in .*s =+
+){7}
+=+ 7 passed in .*s =+
 """
 
 EXPECTED = {

@@ -8,10 +8,11 @@ from typing import Any
 import pendulum
 import pytest
 
-from kalends import EventNotFound, ValidationFailed, cron, every, once
+from kalends import EventNotFound, Registry, ValidationFailed, cron, every, once
 from kalends.testing import (
     Simulation,
     VirtualScheduler,
+    assert_accounted,
     assert_executed,
     assert_next,
     assert_not_executed,
@@ -63,7 +64,9 @@ def test_what_did_not_run_is_found(outage: Simulation) -> None:
 
 
 def test_a_failure_shows_what_the_ledger_says_nearby(outage: Simulation) -> None:
-    assert refused(assert_executed, outage, "ten", due="2027-01-01T01:30").splitlines() == [
+    said = refused(assert_executed, outage, "ten", due="2027-01-01T01:30").splitlines()
+    why = said.pop(-3)
+    assert said == [
         "event 'ten': should have succeeded at Fri 2027-01-01 01:30:00 UTC",
         "the ledger says, among 14 lines:",
         "  Fri 2027-01-01 00:10:00 UTC  succeeded",
@@ -82,6 +85,25 @@ def test_a_failure_shows_what_the_ledger_says_nearby(outage: Simulation) -> None
         "next due: Fri 2027-01-01 03:10:00 UTC",
         "rule: every(minutes=10, anchor=pendulum.datetime(2027, 1, 1)); status: active",
     ]
+    explained = outage.scheduler.explain(outage.events[0].id, START.add(minutes=90))
+    assert why == f"why: {explained}"
+    assert "coalesced" in why
+
+
+def test_a_ledger_that_adds_up_is_accepted_and_another_is_not(outage: Simulation) -> None:
+    assert_accounted(outage)
+    virtual = VirtualScheduler(start=START, registry=Registry())
+    virtual.registry.register(lambda: None, "tick")
+    with virtual:
+        virtual.schedule_event("tick", every(minutes=10), name="ten")
+        virtual.advance(3600)
+        assert_accounted(virtual)
+        system = virtual._system
+        assert system is not None
+        sql = "DELETE FROM executions WHERE due = (SELECT min(due) FROM executions)"
+        system.storage.write(lambda db: db.execute_sql(sql) and None)
+        said = refused(assert_accounted, virtual)
+    assert said.startswith("the ledger does not add up:\n  missing: ")
 
 
 @pytest.mark.parametrize(

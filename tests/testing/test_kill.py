@@ -10,7 +10,7 @@ import pendulum
 import pytest
 
 from kalends import StorageUnavailable, current, every, once
-from kalends.testing import ProcessKilled, StorageStep, VirtualScheduler, sleep
+from kalends.testing import ProcessKilled, StorageStep, VirtualScheduler, assert_accounted, sleep
 
 START = pendulum.datetime(2027, 1, 1, tz="UTC")
 
@@ -90,6 +90,7 @@ def story(scheduler: VirtualScheduler, probe: Saboteur) -> bool:
     assert event.next_due is not None
     assert event.next_due > scheduler.now
     assert accounts(scheduler) == list(event.trigger.between(event.accounted_from, event.next_due))
+    assert_accounted(scheduler)
     return killed
 
 

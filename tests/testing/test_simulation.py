@@ -15,6 +15,7 @@ from kalends import (
     Reason,
     Registry,
     Scheduler,
+    Snooze,
     ValidationFailed,
     cron,
     every,
@@ -146,6 +147,34 @@ def test_what_ran_when_the_outage_began_is_attempted_again_or_lost(
     (execution,) = simulation.executions
     assert execution.fate == outcome
     assert [attempt.outcome.value for attempt in execution.attempts] == attempts
+
+
+def test_a_failure_is_tried_again_as_the_policy_says() -> None:
+    event = {"job": "mail", "trigger": once(at(10)), "name": "m", "retries": 3, "retry_delay": 60.0}
+    twice = simulate([event], START, at(60), failures=lambda due, attempt, rng: attempt <= 2)
+    (execution,) = twice.executions
+    assert execution.fate == "succeeded"
+    outcomes = [attempt.outcome.value for attempt in execution.attempts]
+    assert outcomes == ["failed", "failed", "succeeded"]
+    begun = [attempt.started_at for attempt in execution.attempts]
+    assert begun[0] == at(10)
+    assert begun[2] is not None
+    assert begun[2] > at(12)
+    given_up = simulate([event], START, at(600), failures={"mail": 1.0})
+    assert given_up.counts["m"].reasons == {Reason.EXHAUSTED: 1}
+
+
+def test_what_a_job_may_ask_for_can_be_played() -> None:
+    event = {"job": "mail", "trigger": once(at(10)), "name": "m"}
+    snoozed = simulate(
+        [event],
+        START,
+        at(60),
+        failures=lambda due, attempt, rng: Snooze(600) if attempt == 1 else None,
+    )
+    (execution,) = snoozed.executions
+    assert execution.fate == "succeeded"
+    assert execution.attempts[-1].started_at == at(20)
 
 
 def test_failures_may_be_a_chance_an_error_or_a_decision() -> None:
