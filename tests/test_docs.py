@@ -31,6 +31,7 @@ from kalends.actors.runtime import Actor
 from kalends.explanation import Explanation, Standing
 from kalends.storage import sqlite
 from kalends.testing import VirtualScheduler
+from kalends.triggers import CauseKind
 from kalends.verification import INVARIANTS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -357,6 +358,11 @@ def test_the_logging_page_has_every_event_with_its_level_and_keys() -> None:
     }
     assert listed == found
     assert len(rows) == len(listed)
+
+
+def test_the_triggers_page_has_every_kind_of_cause() -> None:
+    rows = table("triggers.md", "kind", "the cause is")
+    assert [row[0] for row in rows] == list(CauseKind)
 
 
 # -- the API -----------------------------------------------------------------------------------
