@@ -42,6 +42,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """
     priority: int = 0
     """Higher goes first where slots are scarce."""
+    timeout_us: int | None = None
+    """How many microseconds of monotonic time the job may take; None: any number."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +65,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """True where the ledger told the end of this attempt before: it only says that nothing runs any
     more.
     """
+    still_running: bool = False
+    """True where this is its end although the job runs on: a late outcome says when it does not."""
     kinds: tuple[str, ...] = ()
     """The names of the class of what was raised and of its bases, bare and qualified."""
     ask: Ask | None = None

@@ -24,9 +24,10 @@ __all__ = ["Cancellation", "ExecutionContext", "current", "enter"]
 
 
 class Cancellation(Protocol):
-    """Where a context looks whether its execution is asked to stop."""
+    """Where a context looks whether, and by when, its execution is to stop."""
 
     cancelled: bool
+    deadline_us: int | None
 
 
 class ExecutionContext:
@@ -85,6 +86,15 @@ class ExecutionContext:
         early.
         """
         return self._cancellation.cancelled
+
+    @property
+    def deadline(self) -> pendulum.DateTime | None:
+        """When the attempt times out, UTC; None: it may take as long as it likes.
+
+        By monotonic time: where the wall clock is set meanwhile, it comes at another instant.
+        """
+        at = self._cancellation.deadline_us
+        return None if at is None else from_us(at)
 
     @property
     def log(self) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
+from kalends.clock import SystemClock
 from kalends.errors import KalendsError, ValidationFailed, did_you_mean
 from kalends.jobs.executors.base import Executor, Task
 from kalends.jobs.registry import Registry
@@ -39,8 +40,11 @@ class Dispatcher:
         for executor in self._executors.values():
             executor.start()
 
-    def stop(self, left: Callable[[], float]) -> None:
-        """Stop the executors and wait for what runs, while there are ``left()`` seconds."""
+    def stop(self, timeout: float | Callable[[], float]) -> None:
+        """Stop the executors and wait ``timeout`` seconds for what runs; a callable says how many
+        are left, and is asked again while this waits.
+        """
+        left = timeout if callable(timeout) else _countdown(timeout)
         for executor in self._executors.values():
             while executor.stop(min(max(0.0, left()), _LOOK_EVERY)) and left() > 0.0:
                 continue
@@ -81,3 +85,10 @@ class Dispatcher:
             hint = did_you_mean(kind, self._executors)
             raise ValidationFailed(f"there is no executor {kind!r}{hint}", path="executor")
         return executor
+
+
+def _countdown(seconds: float) -> Callable[[], float]:
+    # Waiting for threads takes real time, also where the clock is moved by hand.
+    real = SystemClock()
+    deadline = real.monotonic() + seconds
+    return lambda: deadline - real.monotonic()

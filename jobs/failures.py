@@ -11,10 +11,13 @@ import traceback
 from types import TracebackType
 
 from kalends.jobs.codec import clip, storable, type_name
-from kalends.model import Failure
+from kalends.logs import get_log
+from kalends.messages import Outcome
+from kalends.model import Failure, Fate
 
-__all__ = ["describe_failure", "kinds_of"]
+__all__ = ["describe_failure", "kinds_of", "log_failure"]
 
+_log = get_log()
 _FRAMES = 100
 """How many frames of each traceback are kept: the innermost."""
 _BASES = 100
@@ -82,3 +85,16 @@ def _traceback(error: BaseException, huge: bool, limit: int) -> str:
         return clip(storable(clip("".join(lines), 2 * limit)), limit)
     except BaseException as trouble:  # noqa: BLE001 - source files, messages and memory may all fail here
         return f"(its traceback cannot be written: {type_name(trouble)})"
+
+
+def log_failure(job: str, outcome: Outcome) -> None:
+    """Log an outcome that is a failure; its traceback is in the ledger."""
+    if outcome.error is not None and outcome.fate in (Fate.FAILED, Fate.TIMED_OUT):
+        _log.warning(
+            "execution_failed",
+            event_id=outcome.event_id,
+            execution_id=outcome.execution_id,
+            attempt=outcome.attempt,
+            job=job,
+            error=f"{outcome.error.type}: {outcome.error.message}",
+        )

@@ -17,6 +17,8 @@ Promises:
   had not begun, a *late* outcome goes to the outbox, which says that nothing runs any more.
 - What ``disarm`` has returned counts as held here until it is submitted again or, once the ledger
   says what became of it, forgotten with ``forget``.
+- A job that takes longer than its claim says, by monotonic time, is written off in the same way,
+  with the outcome ``timed_out`` in the outbox.
 - ``on_begun`` is called when a job has begun, and not again until ``newly_begun`` is asked which.
 - What cannot be run (a job that nobody registered, arguments that cannot be read) is not an
   outcome: the claim goes to ``on_unrunnable(claim, error)``.
@@ -28,24 +30,24 @@ not block or raise.
 
 from __future__ import annotations
 
-import heapq
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
-from kalends.clock import Clock, SystemClock
+from kalends.clock import Clock
 from kalends.errors import ForkedError, KalendsError, NotInitialized
 from kalends.futures import current_pid
+from kalends.jobs.agenda import Agenda
 from kalends.jobs.dispatcher import Dispatcher
 from kalends.jobs.executors.base import Begun, Executor, Task
+from kalends.jobs.failures import log_failure
 from kalends.jobs.lines import Lines, State
 from kalends.jobs.outbox import Outbox
 from kalends.jobs.registry import Registry
 from kalends.jobs.ticker import Ticker, Waker
 from kalends.logs import get_log
 from kalends.messages import Claim, Outcome, WrittenOff
-from kalends.model import Fate
 from kalends.native import allocate_lock
 
 __all__ = ["Begun", "Runner"]
@@ -82,12 +84,11 @@ class Runner:
         self._live: dict[tuple[str, int], Task] = {}
         self._begun: dict[tuple[str, int], Task] = {}
         self._disarmed: set[tuple[str, int]] = set()
-        self._heap: list[tuple[int, int, Task]] = []
-        self._numbers = itertools.count()
+        self._agenda = Agenda(clock)
         self._late: dict[tuple[str, int], Task] = {}
         """What was written off and still runs."""
         self._lines = Lines()
-        self._ticker = make_waker(clock, self._start_due)
+        self._ticker = make_waker(clock, self._look)
         self._on_begun = on_begun
         self._fresh = False
         """Whether something has begun since ``newly_begun`` was last called."""
@@ -121,9 +122,8 @@ class Runner:
         with self._lock:
             self._stopped = True
             abandoned = self._take_back(list(self._live.values()))
-        left = timeout if callable(timeout) else _countdown(timeout)
-        self._ticker.stop()
-        self._dispatcher.stop(left)
+        self._dispatcher.stop(timeout)
+        self._ticker.stop()  # after that: what runs has its deadline still
         with self._lock:
             for task in list(self._begun.values()):
                 self._remove(task)
@@ -161,33 +161,29 @@ class Runner:
                 if task.key in self._live or self.outbox.holds(claim.id, claim.attempt):
                     continue
                 self._live[task.key] = task
-                begin = claim.due + claim.delay_us
-                heapq.heappush(self._heap, (begin, next(self._numbers), task))
+                self._agenda.arm(task)
                 new += 1
-            earliest = self._heap[0][0] if self._heap else None
+            earliest = self._agenda.next_begin()
         if earliest is not None and self._started:
             if earliest <= self.clock.now_us():
-                self._start_due()
+                self._look()
             self._ticker.expect(earliest)
         return new
 
-    def _start_due(self) -> int | None:
-        """Hand over what is due; the instant of the next claim, or None."""
-        now = self.clock.now_us()
-        ready: list[Task] = []
-        heap = self._heap
+    def _look(self) -> int | None:
+        """Time out what is overdue, hand over what is due; the instant to look again, or None."""
+        self._time_out()
         with self._lock:
-            if self.halted:
-                return None
-            while heap and (heap[0][0] <= now or heap[0][2].state != State.ARMED):
-                task = heapq.heappop(heap)[2]
-                if task.state == State.ARMED and self._lines.join(task):
-                    task.state = State.QUEUED
-                    ready.append(task)
-            following = heap[0][0] if heap else None
+            ready, begin = [], None
+            if not self.halted:
+                ready = [task for task in self._agenda.take_due() if self._lines.join(task)]
+                begin = self._agenda.next_begin()
+            for task in ready:
+                task.state = State.QUEUED
+            found = (begin, self._agenda.next_deadline())
         if ready:
             self._dispatcher.hand_over(ready)
-        return following
+        return min((instant for instant in found if instant is not None), default=None)
 
     def _remove(self, task: Task, state: State = State.GONE) -> Task | None:
         """Forget a task; the one that may go on in its place, if any. Under the lock."""
@@ -195,6 +191,7 @@ class Runner:
         task.state = state
         self._live.pop(task.key, None)
         self._begun.pop(task.key, None)
+        self._agenda.lift(task)
         return following
 
     # -- what executors report -----------------------------------------------------------------
@@ -207,7 +204,13 @@ class Runner:
             task.state = State.BEGUN
             task.started_us = self.clock.now_us()
             self._begun[task.key] = task
+            timeout_us = task.claim.timeout_us
+            if timeout_us is not None:
+                task.deadline_us = task.started_us + timeout_us
+                self._agenda.limit(task, timeout_us)
             first, self._fresh = not self._fresh, True
+        if timeout_us is not None:
+            self._ticker.expect(task.deadline_us)
         if first:
             self._on_begun()
         return True
@@ -223,15 +226,8 @@ class Runner:
                 return
             rested = self.outbox.add(outcome)
             following = self._remove(task)
-        if outcome.error is not None and outcome.fate in (Fate.FAILED, Fate.TIMED_OUT) and not late:
-            _log.warning(
-                "execution_failed",
-                event_id=outcome.event_id,
-                execution_id=outcome.execution_id,
-                attempt=outcome.attempt,
-                job=task.claim.job,
-                error=f"{outcome.error.type}: {outcome.error.message}",
-            )
+        if not late:
+            log_failure(task.claim.job, outcome)
         self._go_on(rested, [following])
 
     def refuse(self, task: Task, error: KalendsError) -> None:
@@ -317,16 +313,27 @@ class Runner:
                 elif key in self._late or self.outbox.holds(*key):
                     continue
                 rested |= self.outbox.add(attempt.late_outcome())
-        for task in released:
-            self._dispatcher.release(task)
-        self._go_on(rested, following)
+        self._go_on(rested, following, released)
+
+    def _time_out(self) -> None:
+        """Write off what is overdue: it ends as ``timed_out``, whenever its job does."""
+        with self._lock:
+            overdue = self._agenda.take_overdue()
+            outcomes = [task.overdue_outcome(self.clock.now_us()) for task in overdue]
+            rested = [self.outbox.add(outcome) for outcome in outcomes]
+            following = [
+                self._let_go(task, outcome.ended_us)
+                for task, outcome in zip(overdue, outcomes, strict=True)
+            ]
+        for task, outcome in zip(overdue, outcomes, strict=True):
+            log_failure(task.claim.job, outcome)
+        self._go_on(any(rested), following, overdue)
 
     def _let_go(self, task: Task, ended_us: int) -> Task | None:
         """Write off a task that runs; the one that may go on in its place. Under the lock.
 
         It may have begun after the instant at which the ledger says it ended: no duration is
-        negative.
-        Outside of it, the caller tells the executor to ``release`` the task.
+        negative. Outside of the lock its place is to be freed.
         """
         task.call_off()
         task.started_us = min(task.started_us, ended_us)
@@ -334,8 +341,12 @@ class Runner:
         self._late[task.key] = task
         return following
 
-    def _go_on(self, rested: bool, following: Iterable[Task | None]) -> None:
-        """After a change: signal the outbox where it rested, and hand over who moved up."""
+    def _go_on(
+        self, rested: bool, following: Iterable[Task | None], released: Iterable[Task] = ()
+    ) -> None:
+        """After a change: free places, signal an outbox that rested, hand over who moved up."""
+        for task in released:
+            self._dispatcher.release(task)
         if rested:
             self.outbox.signal()
         self._dispatcher.hand_over([task for task in following if task is not None])
@@ -385,10 +396,3 @@ class Runner:
             for task in self._begun.values():
                 task.cancelled = True
             return len(self._begun)
-
-
-def _countdown(seconds: float) -> Callable[[], float]:
-    # Waiting for threads takes real time, also where the clock is moved by hand.
-    real = SystemClock()
-    deadline = real.monotonic() + seconds
-    return lambda: deadline - real.monotonic()

@@ -7,6 +7,7 @@ from typing import Any
 
 import peewee
 
+from kalends.clock import US
 from kalends.ids import IdSource
 from kalends.messages import Claim
 from kalends.model import EventStatus, Fate
@@ -120,5 +121,6 @@ def claim_of(
         version=version,
         serial=policies.overlap is Overlap.SKIP,
         manual=manual,
+        timeout_us=None if policies.timeout is None else round(policies.timeout * US),
         delay_us=delay,
     )

@@ -241,6 +241,7 @@ class OutcomeStore:
             started_at=outcome.started_us,
             ended_at=outcome.ended_us,
             error=None if error is None else dump(error),
+            still_running=int(outcome.still_running),
             **changes,
         ).where(ExecutionRow.id == outcome.execution_id).execute(work.db)
         if fate in _FAILURES and policies is not None:

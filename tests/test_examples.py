@@ -91,6 +91,32 @@ collecting \.\.\. collected 7 items
 =+ 7 passed in .*s =+
 """
 
+RETRIES_AND_TIMEOUTS = """retries: two failures, then it works
+  succeeded
+    attempt 1 failed: ConnectionError: no answer (attempt 1)
+    attempt 2 failed: ConnectionError: no answer (attempt 2)
+    attempt 3 succeeded
+give_up_on: the same retries, but not for this
+  failed
+    attempt 1 failed: ValueError: the file is not what it was
+Snooze and Retry: the job says when
+  succeeded
+    attempt 1 cancelled: Snooze: run again in 0.02 seconds
+    attempt 2 failed: Retry: the market has just closed
+    attempt 3 succeeded
+Cancel: nothing to do
+  cancelled
+    attempt 1 cancelled: Cancel: a bank holiday
+timeout: the slot is free, the job runs on for a while
+  timed_out
+    attempt 1 timed_out: TimeoutError: took longer than 0.1 seconds
+    still running: True
+    still running: False
+pause_after_failures: three in a row are enough
+  paused after 3 failures in a row
+  failed: 3
+"""
+
 EXPECTED = {
     "hello.py": HELLO,
     "quickstart.py": QUICKSTART,
@@ -99,6 +125,7 @@ EXPECTED = {
     "restart_an_actor.py": re.escape(RESTART_AN_ACTOR),
     "test_your_schedule.py": TEST_YOUR_SCHEDULE,
     "month_end_closing.py": re.escape(MONTH_END_CLOSING),
+    "retries_and_timeouts.py": re.escape(RETRIES_AND_TIMEOUTS),
 }
 
 

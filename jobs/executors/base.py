@@ -32,7 +32,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from kalends.clock import Clock
+from kalends.clock import US, Clock
 from kalends.errors import KalendsError
 from kalends.jobs.codec import decode_arguments, encode_result
 from kalends.jobs.context import ExecutionContext, enter
@@ -110,8 +110,8 @@ class Task:
     """One attempt to run: the claim, its job (None: the worker imports it), and who to tell."""
 
     __slots__ = (
-        "called_off", "cancelled", "claim", "job", "key", "owner", "reported", "started_us",
-        "state",
+        "called_off", "cancelled", "claim", "deadline_us", "job", "key", "owner", "reported",
+        "started_us", "state",
     )  # fmt: skip
 
     def __init__(self, claim: Claim, job: Job | None, owner: TaskOwner) -> None:
@@ -123,6 +123,8 @@ class Task:
         """Set by the owner; the job sees it through its context."""
         self.called_off = False
         """Set by the owner: what it does is not wanted any more, so raising now is no failure."""
+        self.deadline_us: int | None = None
+        """Set by the owner when the job begins, where it has a time-out; wall time, for the job."""
         self.started_us = 0
         self.state = 0
         """The owner's; executors do not look at it."""
@@ -146,6 +148,22 @@ class Task:
             fate=Fate.CANCELLED,
             started_us=None,
             ended_us=now,
+        )
+
+    def overdue_outcome(self, now: int) -> Outcome:
+        """Its outcome where it takes longer than it may."""
+        assert self.claim.timeout_us is not None, "what has a deadline has a time-out"
+        seconds = self.claim.timeout_us / US
+        return Outcome(
+            execution_id=self.claim.id,
+            event_id=self.claim.event_id,
+            attempt=self.claim.attempt,
+            fate=Fate.TIMED_OUT,
+            started_us=self.started_us,
+            ended_us=max(self.started_us, now),
+            error=Failure(type="TimeoutError", message=f"took longer than {seconds:g} seconds"),
+            kinds=kinds_of(TimeoutError),
+            still_running=True,
         )
 
     # -- for executors that run jobs in this process -------------------------------------------

@@ -16,6 +16,7 @@ from kalends.jobs.context import ExecutionContext, current, enter
 
 class Token:
     cancelled = False
+    deadline_us: int | None = None
 
 
 @pytest.fixture

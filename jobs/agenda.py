@@ -1,0 +1,91 @@
+"""What is to happen to tasks, and when: what is armed begins, and what has begun has a deadline.
+
+Promises: a task begins by the wall clock, never before its instant; a deadline passes once its job
+has had so many microseconds of monotonic time, wherever the wall clock was set meanwhile; tasks
+that were taken back or have ended are forgotten soon, so that the memory is that of what there is,
+however far ahead it lies. Nothing here takes a lock: the runner calls under its own.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+
+from kalends.clock import US, Clock
+from kalends.jobs.executors.base import Task
+from kalends.jobs.lines import State
+
+__all__ = ["Agenda"]
+
+_SPARE = 64
+"""How many deadlines of jobs that have ended are kept in any case."""
+
+
+class Agenda:
+    """Two heaps: of instants on the wall clock, and of deadlines on the monotonic one."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._numbers = itertools.count()
+        self._armed: list[tuple[int, int, Task]] = []
+        self._deadlines: list[tuple[int, int, Task]] = []
+        self._limited: set[Task] = set()
+        """The tasks whose deadlines count: those of others are still in the heap."""
+
+    # -- to begin ------------------------------------------------------------------------------
+
+    def arm(self, task: Task) -> None:
+        """The task is to begin at the instant of its claim."""
+        claim = task.claim
+        heapq.heappush(self._armed, (claim.due + claim.delay_us, next(self._numbers), task))
+
+    def take_due(self) -> list[Task]:
+        """The armed tasks whose instant has come, in order; they are no longer on the agenda."""
+        now = self._clock.now_us()
+        found: list[Task] = []
+        while self._armed and (self._armed[0][0] <= now or self._armed[0][2].state != State.ARMED):
+            task = heapq.heappop(self._armed)[2]
+            if task.state == State.ARMED:
+                found.append(task)
+        return found
+
+    def next_begin(self) -> int | None:
+        """The instant at which the next one begins; None: there is none."""
+        return self._armed[0][0] if self._armed else None
+
+    # -- to end --------------------------------------------------------------------------------
+
+    def limit(self, task: Task, timeout_us: int) -> None:
+        """The task begins now and has so long."""
+        self._limited.add(task)
+        heapq.heappush(self._deadlines, (self._now() + timeout_us, next(self._numbers), task))
+
+    def lift(self, task: Task) -> None:
+        """The task has ended: its deadline, if it had one, means nothing any more."""
+        if task in self._limited:
+            self._limited.discard(task)
+            if len(self._deadlines) > 2 * len(self._limited) + _SPARE:
+                self._deadlines = [item for item in self._deadlines if item[2] in self._limited]
+                heapq.heapify(self._deadlines)
+
+    def take_overdue(self) -> list[Task]:
+        """The tasks whose deadline has passed, in order; they are no longer on the agenda."""
+        now = self._now()
+        found: list[Task] = []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            task = heapq.heappop(self._deadlines)[2]
+            if task in self._limited:
+                self._limited.discard(task)
+                found.append(task)
+        return found
+
+    def next_deadline(self) -> int | None:
+        """When the next deadline passes, by the wall clock as it goes now; None: there is none."""
+        while self._deadlines and self._deadlines[0][2] not in self._limited:
+            heapq.heappop(self._deadlines)
+        if not self._deadlines:
+            return None
+        return self._clock.now_us() + self._deadlines[0][0] - self._now()
+
+    def _now(self) -> int:
+        return round(self._clock.monotonic() * US)
