@@ -31,7 +31,7 @@ from kalends.verification import ViolationKind
 __all__ = ["EVENTS", "ROWS", "LineWalk"]
 
 K = ViolationKind
-T = TypeVar("T", Execution, Gap)
+T = TypeVar("T", Execution, Gap, Definition)
 EVENTS, ROWS = 500, 5_000
 """What one slice reads at most: of events, and of executions and gaps each."""
 _END = 2**63 - 1
@@ -215,11 +215,11 @@ class LineWalk:
         return list(query.tuples().execute(db))
 
     def _definitions(self, db: peewee.Database, bound: Place | None) -> dict[str, list[Definition]]:
-        """The old rules of the events of a slice, without those that have been looked at."""
-        begun, instant = self._place
+        """The old rules of the events of a slice."""
         query = DefinitionRow.select(*columns(Definition)).order_by(
             DefinitionRow.event_id, DefinitionRow.version
         )
+        begun, instant = self._place
         query = query.where(
             DefinitionRow.event_id > begun if instant == _END else DefinitionRow.event_id >= begun
         )
@@ -227,13 +227,7 @@ class LineWalk:
             query = query.where(DefinitionRow.event_id <= bound[0])
         if self._event_id is not None:
             query = query.where(DefinitionRow.event_id == self._event_id)
-        found: dict[str, list[Definition]] = {}
-        for row in query.tuples().iterator(db):
-            item = Definition(*row)
-            done = self._told if item.event_id == begun else None
-            if done is None or item.until > done:
-                found.setdefault(item.event_id, []).append(item)
-        return found
+        return _by_event([Definition(*row) for row in query.tuples().iterator(db)])
 
 
 def _attempts() -> tuple[Any, Any]:

@@ -117,6 +117,9 @@ CASES = {
         copied("gaps", gap("busy", 31), f"first = {at(40)}", "count = 40"),
         {K.TWICE}, "busy", "gaps", {"first": 40},
     ),
+    "a gap lies over many fates": on_gap(
+        "busy", 86, f"first = {at(20)}, count = 215", K.TWICE, to=20
+    ),
     "a gap is there twice": Case(
         copied("gaps", gap("busy", 31)), {K.TWICE}, "busy", "gaps", {"first": 31}
     ),
@@ -154,6 +157,9 @@ CASES = {
     ),
     "the account begins within a gap": on_event(
         "busy", f"accounted_from = {at(50)}", K.BEFORE_ACCOUNT
+    ),
+    "the account begins before all time": on_event(
+        "tens", f"accounted_from = {-10**18}", K.DEFINITIONS
     ),
     "the account begins before all rules": on_event(
         "tens", f"accounted_from = {at(-100)}", K.DEFINITIONS
@@ -216,6 +222,13 @@ CASES = {
     ),
     "an attempt has number zero": Case(
         "UPDATE attempts SET number = 0", {K.ATTEMPTS}, "retried", "executions", {"due": 20}
+    ),
+    "attempts with a hole and one too many": Case(
+        "UPDATE attempts SET number = 0; "
+        "INSERT INTO attempts SELECT execution_id, 2, node, claimed_at, started_at, ended_at, "
+        f"outcome, error FROM attempts; UPDATE executions SET attempt = 3 "
+        f"WHERE {execution('retried', 20)}",
+        {K.ATTEMPTS}, "retried", "executions", {"due": 20},
     ),
     "an earlier attempt is under way": Case(
         "UPDATE attempts SET outcome = 'running'", {K.COMBINATION}, "retried", "attempts", {}
