@@ -14,7 +14,7 @@ __all__ = ["Collision", "HeatHour", "HeatMap", "NextRun", "Overdue", "OverdueCau
 
 
 class NextRun(msgspec.Struct, frozen=True, kw_only=True):
-    """One instant at which one event is due."""
+    """One instant at which one event is due, or one execution that waits for an attempt."""
 
     event_id: str
     name: str
@@ -22,7 +22,10 @@ class NextRun(msgspec.Struct, frozen=True, kw_only=True):
     instant: pendulum.DateTime
     """In the past where the event is behind: its first instant without a fate."""
     delay: float
-    """Seconds after the instant at which the execution is to begin; 0.0 without jitter."""
+    """Seconds after the instant at which it is to begin: by its jitter, or because it was moved
+    (less than 0.0 where that is to an earlier time) or waits to be attempted again."""
+    execution_id: str | None = None
+    """The execution that waits; None where the instant has none yet."""
 
 
 class HeatHour(msgspec.Struct, frozen=True, kw_only=True):

@@ -136,9 +136,10 @@ class Verbs:
 
     @refusing
     def next_runs(self, **query: Any) -> tuple[NextRun, ...]:
-        """The next instants of all active events, in order: up to ``limit`` (50), before ``until``,
-        by ``tag``, ``job``, ``name``. Costs as much as it answers with, however many events there
-        are."""
+        """The next instants of all active events, in order, and what waits to be attempted.
+
+        Up to ``limit`` (50), before ``until``, by ``tag``, ``job``, ``name``. Costs as much as it
+        answers with, however many events there are."""
         return self.events.next_runs(**query).get()
 
     @refusing

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
+from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -21,7 +23,7 @@ from kalends.queries import EventQuery
 from kalends.storage.accounts import readable_rule
 from kalends.storage.event_queries import filtered
 from kalends.storage.heat import Heat, HeatRange
-from kalends.storage.models import EventRow
+from kalends.storage.models import EventRow, ExecutionRow
 from kalends.triggers import Trigger
 
 __all__ = ["Forecast", "next_runs"]
@@ -60,29 +62,71 @@ class _Dated(msgspec.Struct, frozen=True):
 
 def next_runs(db: peewee.Database, query: EventQuery, *, now: int) -> tuple[NextRun, ...]:
     """The first ``limit`` instants before ``due_until`` of the active events of ``query``, in
-    order.
+    order, and among them the executions that wait for an attempt.
 
     An event that is behind counts with the first instant that has no fate, and then with those
-    after ``now``: what becomes of those in between is for its policies. Costs one step of the
-    index and of a rule for each run, whatever number of events there is.
+    after ``now``: what becomes of those in between is for its policies. What waits has its place
+    by when it may begin. Costs one step of an index and of a rule for each run, whatever number of
+    events there is.
     """
+    merged = heapq.merge(_instants(db, query, now), _waiting(db, query), key=itemgetter(0))
+    return tuple(run for _, run in islice(merged, query.limit))
+
+
+def _instants(db: peewee.Database, query: EventQuery, now: int) -> Iterator[tuple[int, NextRun]]:
+    """The instants of all events, in order."""
     until = MAX_US + 1 if query.due_until is None else query.due_until
     first = _firsts(db, query)
     ahead: list[tuple[int, str, _Dated]] = []
-    runs: list[NextRun] = []
     fresh = next(first, None)
-    while len(runs) < query.limit and (fresh is not None or ahead):
+    while fresh is not None or ahead:
         if fresh is not None and (not ahead or fresh < ahead[0]):
             instant, _, event = fresh
             fresh = next(first, None)
         else:
             assert ahead, "one of the two has the earliest instant"
             instant, _, event = heapq.heappop(ahead)
-        runs.append(event.run_at(instant))
+        yield instant, event.run_at(instant)
         following = event.after(max(instant, now))
         if following is not None and following < until:
             heapq.heappush(ahead, (following, event.id, event))
-    return tuple(runs)
+
+
+def _waiting(db: peewee.Database, query: EventQuery) -> Iterator[tuple[int, NextRun]]:
+    """Executions that nobody holds, by when they may begin."""
+    events = msgspec.structs.replace(query, status=None, due_until=None)
+    ready_at = ExecutionRow.ready_at
+    select = (
+        filtered(
+            ExecutionRow.select(
+                EventRow.id, EventRow.name, EventRow.job, ExecutionRow.due, ready_at,
+                ExecutionRow.id,
+            ).join(EventRow, on=(EventRow.id == ExecutionRow.event_id)),
+            events,
+        )
+        .where(
+            ExecutionRow.node.is_null(),
+            ExecutionRow.ended_at.is_null(),
+            ready_at.is_null(False),
+            EventRow.status.in_((EventStatus.ACTIVE.value, EventStatus.COMPLETED.value)),
+        )
+        .order_by(ready_at, ExecutionRow.id)
+        .limit(query.limit)
+    )  # fmt: skip
+    if query.due_until is not None:
+        select = select.where(ready_at < query.due_until)
+    for event_id, name, job, due, ready, execution_id in list(select.tuples().execute(db)):
+        yield (
+            ready,
+            NextRun(
+                event_id=event_id,
+                name=name,
+                job=job,
+                instant=from_us(due),
+                delay=(ready - due) / US,
+                execution_id=execution_id,
+            ),
+        )
 
 
 def _firsts(db: peewee.Database, query: EventQuery) -> Iterator[tuple[int, str, _Dated]]:

@@ -76,6 +76,9 @@ class RowCheck(msgspec.Struct, frozen=True):
                 self._open(item)
             else:
                 self._ended(item)
+        if item.still_running and (item.ended_at is None or item.node is None):
+            words = "it is said to run although it has ended, and it has not ended on any node"
+            self.findings.add(K.COMBINATION, item.event_id, words, item)
         self._attempts(item, event, earlier)
         begins = item.due if item.moved_to is None else item.moved_to
         # One that somebody asked for makes way for an instant of the rule after it has begun.

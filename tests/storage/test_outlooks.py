@@ -73,6 +73,28 @@ def test_they_end_with_the_limit_the_bound_and_the_rules(ledger: Ledger) -> None
     assert seconds(ledger, ahead(ledger)) == [5]
 
 
+def test_what_waits_has_its_place_by_when_it_may_begin(ledger: Ledger) -> None:
+    tens = ledger.add(every(seconds=10), retries=3, retry_delay=17.0, retry_jitter=0.0)
+    other = ledger.add(every(seconds=25), name="other", tags=("x",))
+    ledger.clock.advance(10)
+    (claim,) = ledger.claim().claims
+    assert seconds(ledger, ahead(ledger, limit=1)) == [10]
+    ledger.fail(claim)
+    runs = ahead(ledger, limit=4)
+    assert [(run.event_id, run.execution_id) for run in runs] == [
+        (tens, None),
+        (other, None),
+        (tens, claim.id),
+        (tens, None),
+    ]
+    assert (to_us(runs[2].instant), runs[2].delay) == (claim.due, 17.0)
+    assert claim.id not in {run.execution_id for run in ahead(ledger, limit=9, tag="x")}
+    assert len(ahead(ledger, until=ledger.now + 17 * US)) == 2
+    assert len(ahead(ledger, until=ledger.now + 17 * US + 1)) == 3
+    ledger.set_status(tens, "pause")
+    assert {run.event_id for run in ahead(ledger, limit=9)} == {other}
+
+
 def test_only_active_events_of_the_query_have_runs(ledger: Ledger) -> None:
     wanted = ledger.add(every(seconds=7), name="nightly-a", tags=("x",), job="load")
     others = [

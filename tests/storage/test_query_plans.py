@@ -164,7 +164,7 @@ def test_what_is_next_and_what_is_overdue_is_found_by_index(
     ledger: Ledger, plans: Callable[..., list[str]]
 ) -> None:
     query = EventQuery(status=EventStatus.ACTIVE, due_until=ledger.now + 99 * US)
-    check(plans(next_runs, query, now=ledger.now), "events_due")
+    check(plans(next_runs, query, now=ledger.now), "events_due", "executions_unowned")
     for name in ("soon", "later"):
         ledger.add(every(seconds=5), name=name, overlap="allow_all")
     ledger.clock.advance(10.0)

@@ -270,6 +270,9 @@ CASES = {
     ),
     "failed and never begun": on_execution("tens", 30, "started_at = NULL", K.COMBINATION),
     "running and not begun": on_execution("tens", 250, "started_at = NULL", K.COMBINATION),
+    "running on after its end, and not ended": on_execution(
+        "tens", 250, "still_running = 1", K.COMBINATION
+    ),
     "a gap that is pending": on_gap(
         "busy", 1, "fate = 'pending'", K.COMBINATION
     ),
