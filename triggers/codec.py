@@ -14,6 +14,7 @@ from typing import Any
 
 from kalends.clock import to_us
 from kalends.errors import ValidationFailed, did_you_mean
+from kalends.triggers import search
 from kalends.triggers.base import MAX_DEPTH, Trigger
 from kalends.triggers.bounded import Bounded
 from kalends.triggers.calendar import CALENDAR_KEYS, Calendar
@@ -35,8 +36,12 @@ VERSION = 1
 
 
 def from_json(value: object) -> Trigger:
-    """The trigger that ``to_json`` described; ``ValidationFailed`` for anything else."""
-    return _decode(value, "trigger", MAX_DEPTH)
+    """The trigger that ``to_json`` described; ``ValidationFailed`` for anything else.
+
+    All the rules in it together may search for twice as long as one rule may.
+    """
+    with search.budget(2 * search.STEPS):
+        return _decode(value, "trigger", MAX_DEPTH)
 
 
 def _decode(value: object, path: str, levels: int) -> Trigger:

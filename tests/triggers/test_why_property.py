@@ -9,6 +9,7 @@ import re
 import zoneinfo
 from collections.abc import Iterator
 
+import msgspec
 import pendulum
 import pytest
 from hypothesis import given, settings
@@ -34,6 +35,7 @@ from kalends.triggers import (
     cron,
     dates,
     every,
+    from_json,
     holidays,
     once,
     rrule,
@@ -47,6 +49,11 @@ FIRST, LAST = to_us(T0), to_us(T0.add(years=2))
 ZONES = ["UTC", "Europe/Oslo", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca"]
 EPOCH = dt.date(1970, 1, 1)
 QUARTER = 900 * US
+
+CALLS = {
+    "calendar": calendar, "cron": cron, "dates": dates, "every": every, "holidays": holidays,
+    "once": once, "pendulum": pendulum, "rrule": rrule, "weekdays": weekdays,
+}  # fmt: skip
 
 # -- triggers ----------------------------------------------------------------------------------
 
@@ -286,6 +293,25 @@ def test_why_agrees_with_recurrence_rules(question: tuple[Trigger, int] | None) 
 @settings(max_examples=500)
 def test_why_agrees_where_the_clock_changes(question: tuple[Trigger, int] | None) -> None:
     check(question)
+
+
+@given(question=st.one_of(ANY, RECURRING))
+@settings(max_examples=300)
+def test_any_trigger_comes_back_from_its_text_and_its_json(
+    question: tuple[Trigger, int] | None,
+) -> None:
+    if question is None:
+        return
+    rule, _ = question
+    try:
+        again = eval(repr(rule), dict(CALLS))  # noqa: S307  (its own text, no stranger's)
+        stored = from_json(msgspec.json.decode(msgspec.json.encode(rule.to_json())))
+    except ValidationFailed as refusal:  # the searches of all its parts take too many steps
+        assert "steps" in refusal.message  # noqa: PT017
+        return
+    assert again == stored == rule
+    assert repr(again) == repr(stored) == repr(rule)
+    assert hash(again) == hash(stored) == hash(rule)
 
 
 @pytest.mark.exhaustive
