@@ -115,6 +115,18 @@ def test_what_a_page_includes_is_an_example(name: str) -> None:
         assert (ROOT / "examples" / included).is_file()
 
 
+def test_every_page_has_one_place_in_the_navigation_and_one_in_the_index() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert sorted(re.findall(r": (\S+\.md)$", navigation, re.M)) == PAGES
+    linked = re.findall(r"\]\((\S+?\.md)\)", page("index.md"))
+    assert sorted([*linked, "index.md"]) == PAGES
+
+
+def test_the_getting_started_page_lists_every_example() -> None:
+    listed = [row[0] for row in table("getting-started.md", "file", "shows")]
+    assert sorted(listed) == sorted(path.name for path in (ROOT / "examples").glob("*.py"))
+
+
 def test_the_first_example_of_the_readme_is_a_file_that_a_test_runs() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"^```python\n(.*?)^```$", readme, re.M | re.S)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+DOCS = EXAMPLES.with_name("docs")
 NUMBER = r"\d+\.\d ms"
 DUE = r"\d\d:\d\d:\d\d\.\d{3}"
 
@@ -117,6 +118,72 @@ pause_after_failures: three in a row are enough
   failed: 3
 """
 
+A_DAYLIGHT_SAVING_NIGHT = """backup: On 2027-03-28 the clock of Europe/Oslo skips 02:00 to 03:00: \
+the time due in it (02:30) \
+runs once, at 03:00.
+backup: On 2027-10-31 the clock of Europe/Oslo repeats 02:00 to 03:00: the time due in it \
+(02:30) runs the first time only.
+backup: On 2028-03-26 the clock of Europe/Oslo skips 02:00 to 03:00: the time due in it (02:30) \
+runs once, at 03:00.
+strict: On 2027-03-28 the clock of Europe/Oslo skips 02:00 to 03:00: the time due in it (02:30) \
+does not run.
+strict: On 2027-10-31 the clock of Europe/Oslo repeats 02:00 to 03:00: the time due in it \
+(02:30) runs both times.
+strict: On 2028-03-26 the clock of Europe/Oslo skips 02:00 to 03:00: the time due in it (02:30) \
+does not run.
+
+28 March
+  backup    03:00 +02:00
+  strict    not at all
+  half-hour 01:00 +01:00, 01:30 +01:00, 03:00 +02:00, 03:30 +02:00
+  why at three?
+    backup was due at 2027-03-28T01:00:00Z (2027-03-28 03:00 by the clock of Europe/Oslo).
+    The clock of Europe/Oslo skips 2027-03-28 02:00 to 03:00: 02:30, which is due in that time, \
+runs now instead, at 03:00.
+
+31 October
+  backup    02:30 +02:00
+  strict    02:30 +02:00, 02:30 +01:00
+  half-hour 01:00 +02:00, 01:30 +02:00, 02:00 +02:00, 02:30 +02:00, 02:00 +01:00, 02:30 +01:00, \
+03:00 +01:00, 03:30 +01:00
+  why only once?
+    backup is not due at 2027-10-31T01:30:00Z (2027-10-31 02:30 by the clock of Europe/Oslo).
+    The clock of Europe/Oslo shows 2027-10-31 02:30 twice: this is the second time, and the \
+rule runs the first time only.
+"""
+
+AN_OUTAGE_AND_CATCH_UP = """latest
+  04:00 to 07:00 skipped (coalesced into 08:00)
+  08:00 succeeded, 10 minutes late
+earliest
+  04:00 succeeded, 250 minutes late
+  05:00 to 08:00 skipped (coalesced into 04:00)
+all
+  04:00 succeeded, 250 minutes late
+  05:00 succeeded, 190 minutes late
+  06:00 succeeded, 130 minutes late
+  07:00 succeeded, 70 minutes late
+  08:00 succeeded, 10 minutes late
+all, two at most
+  04:00 to 06:00 skipped (missed)
+  07:00 succeeded, 70 minutes late
+  08:00 succeeded, 10 minutes late
+all of two hours
+  04:00 to 06:00 skipped (missed)
+  07:00 succeeded, 70 minutes late
+  08:00 succeeded, 10 minutes late
+skip
+  04:00 to 08:00 skipped (missed)
+
+latest was due at 2027-01-04T06:00:00Z.
+It was skipped as coalesced: the instant 2027-01-04T08:00:00Z ran for it (catch_up='latest'). \
+That was decided at 2027-01-04T08:10:00Z.
+It shares one row with the instants from 2027-01-04T04:00:00Z to 2027-01-04T07:00:00Z, 4 in all.
+At 2027-01-04T08:10:00Z a process was found dead.
+
+Every instant has one fate: True
+"""
+
 EXPECTED = {
     "hello.py": HELLO,
     "quickstart.py": QUICKSTART,
@@ -126,6 +193,8 @@ EXPECTED = {
     "test_your_schedule.py": TEST_YOUR_SCHEDULE,
     "month_end_closing.py": re.escape(MONTH_END_CLOSING),
     "retries_and_timeouts.py": re.escape(RETRIES_AND_TIMEOUTS),
+    "a_daylight_saving_night.py": re.escape(A_DAYLIGHT_SAVING_NIGHT),
+    "an_outage_and_catch_up.py": re.escape(AN_OUTAGE_AND_CATCH_UP),
 }
 
 
@@ -158,6 +227,20 @@ def test_an_example_says_what_it_should_and_leaves_nothing_behind(
     # The smallest example makes its database where a host would: where it runs.
     left = ["kalends.db"] if name == "hello.py" else []
     assert [path.name for path in tmp_path.iterdir()] == left
+
+
+@pytest.mark.parametrize(
+    ("name", "page"),
+    [("a_daylight_saving_night.py", "triggers.md"), ("an_outage_and_catch_up.py", "ledger.md")],
+)
+def test_what_a_page_says_that_an_example_prints_is_what_it_prints(
+    name: str, page: str, tmp_path: Path
+) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    (said,) = re.findall(
+        rf'^--8<-- "{name}"\n```\n\nIt prints.*?:\n\n```text\n(.*?)^```$', text, re.M | re.S
+    )
+    assert said in _run(name, tmp_path)
 
 
 def test_the_quickstart_may_run_twice_in_one_directory(tmp_path: Path) -> None:
