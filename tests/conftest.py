@@ -16,6 +16,8 @@ from kalends import Event, Execution, Registry, Scheduler, current, once
 from kalends.system import System
 from kalends.testing import ManualClock
 
+pytest_plugins = ["kalends.testing.plugin"]
+
 # A shared machine is slow now and then, and what runs must not depend on luck: fuzzing is apart.
 hypothesis.settings.register_profile("kalends", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("kalends")

@@ -57,12 +57,6 @@ class MemoryDialect(SqliteDialect):
             self._kept = super().connect(read_only=read_only)
         return self._kept
 
-    def drop(self) -> None:
-        """Forget the data."""
-        if self._kept is not None:
-            self._kept.close()
-            self._kept = None
-
 
 class _VirtualWriter(Writer):
     """A writer without a thread: its turn comes by the process's loop."""

@@ -6,6 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pendulum
+import pytest
+
+from kalends import Registry, every
+from kalends.testing import ManualClock, VirtualScheduler, assert_executed
+
 CONFTEST = """
 import pytest
 from kalends import Registry
@@ -78,6 +84,26 @@ class TestMarked:
 def test_a_wrong_marker_is_an_error(kalends_scheduler):
     pass
 """
+
+
+@pytest.mark.kalends(start="2027-03-28T00:00+01:00", durations=900, workers=1, seed=5)
+class TestHere:
+    @pytest.fixture
+    def kalends_registry(self) -> Registry:
+        made = Registry()
+        made.register(lambda: None, "tick")
+        return made
+
+    @pytest.mark.kalends(workers=2)
+    def test_the_fixtures_make_what_the_markers_say(
+        self, kalends_scheduler: VirtualScheduler, kalends_clock: ManualClock
+    ) -> None:
+        assert kalends_scheduler.now == pendulum.datetime(2027, 3, 27, 23, tz="UTC")
+        assert kalends_scheduler.settings.workers == 2
+        assert kalends_scheduler.world.seed == 5
+        kalends_scheduler.schedule_event("tick", every(minutes=10), name="ten")
+        kalends_clock.advance(3600)
+        assert_executed(kalends_scheduler, "ten", count=3, fate=None)
 
 
 def run(folder: Path, *arguments: str) -> str:
