@@ -107,7 +107,7 @@ def consistent(policies: Policies) -> Policies:
                 raise ValidationFailed(
                     f"{name!r} cannot be the name of an exception class", path=f"{field}[{place}]"
                 )
-    if policies.delivery is Delivery.AT_MOST_ONCE and policies.retries > 0:
+    if policies.delivery == Delivery.AT_MOST_ONCE and policies.retries > 0:
         raise ValidationFailed(
             "at_most_once allows no further attempt: say retries=0", path="retries"
         )

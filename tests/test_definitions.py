@@ -14,6 +14,7 @@ from kalends import (
     PayloadTooLarge,
     Policies,
     Registry,
+    RetryBackoff,
     Settings,
     ValidationFailed,
     every,
@@ -72,6 +73,27 @@ def test_a_definition_keeps_what_it_says(checker: DefinitionChecker) -> None:
     assert type(found.policies.catch_up_window) is float
 
 
+def test_a_definition_keeps_its_policies_of_failure(checker: DefinitionChecker) -> None:
+    given: dict[str, Any] = {
+        "retries": 3,
+        "retry_delay": 1,
+        "retry_backoff": "linear",
+        "retry_max_delay": 60,
+        "retry_jitter": 0,
+        "retry_on": ["OSError", "app.errors.Busy", "app.make.<locals>.Busy", "OSError"],
+        "give_up_on": {"KeyError", "IndexError"},
+        "timeout": None,
+        "pause_after_failures": None,
+    }
+    found = checker.definition({"job": "reports.daily", "trigger": FAR, **given}).policies
+    assert found.retry_backoff is RetryBackoff.LINEAR
+    assert found.retry_on == ("OSError", "app.errors.Busy", "app.make.<locals>.Busy")
+    assert found.give_up_on == ("IndexError", "KeyError")
+    assert (found.retries, found.retry_delay, found.timeout) == (3, 1.0, None)
+    changed = checker.changes({"timeout": 5, "pause_after_failures": 2})
+    assert changed.policies == {"timeout": 5.0, "pause_after_failures": 2}
+
+
 @pytest.mark.parametrize(
     ("fields", "path"),
     [
@@ -97,6 +119,20 @@ def test_a_definition_keeps_what_it_says(checker: DefinitionChecker) -> None:
         ({"catch_up_limit": 1.5}, "catch_up_limit"),
         ({"overlap": None}, "overlap"),
         ({"max_attempts": True}, "max_attempts"),
+        ({"retries": 101}, "retries"),
+        ({"retries": 1.5}, "retries"),
+        ({"retry_delay": -1}, "retry_delay"),
+        ({"retry_backoff": "quadratic"}, "retry_backoff"),
+        ({"retry_jitter": 1.1}, "retry_jitter"),
+        ({"retry_on": "OSError"}, "retry_on"),
+        ({"retry_on": [OSError]}, "retry_on[0]"),
+        ({"retry_on": ["a b"]}, "retry_on[0]"),
+        ({"give_up_on": ["OSError", "socket."]}, "give_up_on[1]"),
+        ({"give_up_on": ["E"] * 33}, "give_up_on"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": "5"}, "timeout"),
+        ({"pause_after_failures": 0}, "pause_after_failures"),
+        ({"retries": 1, "delivery": "at_most_once"}, "retries"),
         ({"catchup": "all"}, "event.catchup"),
     ],
 )

@@ -103,6 +103,11 @@ def test_policies_are_checked_field_by_field() -> None:
     }  # fmt: skip
     assert "did you mean 'overlap'?" in found["policies.overlp"]
     assert set(problems(policies=Policies(max_attempts=10**9))) == {"policies.max_attempts"}
+    assert problems(policies={"delivery": "at_most_once", "retries": 2}) == {
+        "policies.retries": "at_most_once allows no further attempt: say retries=0"
+    }
+    assert set(problems(policies={"retry_on": ["no name"]})) == {"policies.retry_on[0]"}
+    assert set(problems(policies={"timeout": 0})) == {"policies.timeout"}
 
 
 def test_settings_that_do_not_go_together_are_refused(tmp_path: Path) -> None:

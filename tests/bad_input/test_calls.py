@@ -20,6 +20,8 @@ EVENT_QUERY = ("status", "tag", "job", "name", "due_from", "due_until", "sort", 
 FIELDS = (
     "name", "args", "kwargs", "tags", "note", "author", "on_conflict", "catch_up",
     "catch_up_window", "catch_up_limit", "overlap", "delivery", "max_attempts",
+    "retries", "retry_delay", "retry_backoff", "retry_max_delay", "retry_jitter", "retry_on",
+    "give_up_on", "timeout", "pause_after_failures",
 )  # fmt: skip
 WHO = ("event_id", "note", "author")
 VERBS: dict[str, tuple[str, ...]] = {

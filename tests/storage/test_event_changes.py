@@ -362,3 +362,16 @@ def test_only_the_transitions_of_the_table_are_carried_out(
         assert caught.value.details == {"verb": verb, "status": status.value}
     row = ledger.rows(EventRow.select(EventRow.status, EventRow.version))
     assert row == [(status.value, 1)]
+
+
+def test_policies_that_cannot_hold_together_are_refused_whichever_comes_first(
+    ledger: Ledger,
+) -> None:
+    before = ledger.event(ledger.add(retries=2))
+    with pytest.raises(ValidationFailed, match="at_most_once allows no further attempt"):
+        update(ledger, before.id, policies={"delivery": "at_most_once"})
+    after = update(ledger, before.id, policies={"delivery": "at_most_once", "retries": 0})
+    assert after.policies.delivery == "at_most_once"
+    with pytest.raises(ValidationFailed, match="at_most_once allows no further attempt"):
+        update(ledger, before.id, policies={"retries": 1})
+    assert ledger.event(before.id) == after
