@@ -10,6 +10,7 @@ import apsw
 import pytest
 
 from kalends.clock import US
+from kalends.messages import Outcome
 from kalends.model import EventStatus, Fate
 from kalends.queries import EventQuery, ExecutionQuery, GapQuery, JournalQuery
 from kalends.storage.accounts import accounted_to
@@ -21,6 +22,7 @@ from kalends.storage.outlooks import Forecast, next_runs
 from kalends.storage.overdue import find_overdue
 from kalends.storage.reports import make_report
 from kalends.storage.retention import prune
+from kalends.storage.streaks import failures_in_a_row
 from kalends.storage.verify.line import LineWalk
 from kalends.storage.verify.tables import AttemptWalk, TagWalk
 from kalends.storage.verify.walk import Verifier
@@ -157,7 +159,28 @@ def test_a_dead_nodes_work_is_found_among_what_is_open(
     ledger: Ledger, plans: Callable[..., list[str]]
 ) -> None:
     found = plans(ledger.there.leases.leave, now=ledger.now, abandoned=0)
-    check(found, "executions_open")
+    check(found, "executions_open", "executions_still_running")
+
+
+def test_failures_in_a_row_are_counted_from_the_newest_execution_and_gap_on(
+    ledger: Ledger, plans: Callable[..., list[str]]
+) -> None:
+    found = plans(failures_in_a_row, ledger.add(), 0, 3)
+    check(found, "executions_due", "gaps_span")
+
+
+def test_what_follows_on_a_failure_is_found_by_keys(
+    ledger: Ledger, plans: Callable[..., list[str]]
+) -> None:
+    event_id = ledger.add(every(days=1), retries=3)
+    ledger.clock.advance(86_400.0)
+    (claim,) = [claim for claim in ledger.claim().claims if claim.event_id == event_id]
+    outcome = Outcome(
+        execution_id=claim.id, event_id=event_id, attempt=1, fate=Fate.FAILED,
+        started_us=ledger.now, ended_us=ledger.now,
+    )  # fmt: skip
+    found = plans(ledger.here.outcomes.record, [outcome], now=ledger.now)
+    assert [step for step in found if "PRIMARY KEY" not in step] == []
 
 
 def test_what_is_next_and_what_is_overdue_is_found_by_index(
