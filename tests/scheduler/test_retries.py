@@ -147,12 +147,16 @@ def test_what_was_claimed_ahead_of_the_pause_is_given_back(
 ) -> None:
     virtual = make_virtual(claim_ahead=30.0).start()
     event = virtual.scheduler.schedule_event(
-        "boom", every(seconds=10, anchor=START), pause_after_failures=1, overlap="allow_all"
-    )
-    until(lambda: len(virtual.executions(event)) == 1)
+        "boom", every(seconds=10, anchor=START), pause_after_failures=1, overlap="allow_all",
+        retries=1, retry_delay=25, retry_jitter=0,
+    )  # fmt: skip
+    for second in (10, 20, 25):
+        virtual.advance(second - (virtual.clock.monotonic()))
+    last = virtual.executions(event)[1]
+    until(lambda: virtual.scheduler.get_execution(last.id).node, 5.0)  # claimed ahead, for 45
     virtual.advance(10)
     until(lambda: virtual.scheduler.get_event(event.id).status == "paused")
-    until(lambda: virtual.system.runner.in_flight == 0)
+    until(lambda: virtual.scheduler.get_execution(last.id).node is None)
     virtual.advance(100)
-    assert virtual.fates(event) == {10: "failed"}
-    assert virtual.scheduler.get_event(event.id).next_due == START.add(seconds=20)
+    assert [item.outcome.value for item in virtual.executions(event)[1].attempts] == ["failed"]
+    assert virtual.executions(event)[1].ready_at == START.add(seconds=45)
