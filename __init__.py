@@ -1,11 +1,13 @@
 """Kalends: a scheduler inside your process, built of supervised actors, which keeps accounts."""
 
 from kalends.actors.housekeeper import HousekeepingReport
+from kalends.backfills import Backfill
 from kalends.cleanup import CleanupRule
 from kalends.errors import (
-    ActorCrashed, AskTimeout, ConflictError, EventNotFound, ExecutionNotFound, ForkedError,
-    JobNotFound, KalendsError, MailboxFull, NotInitialized, PayloadTooLarge, SchedulerFailed,
-    StorageRefused, StorageUnavailable, TransitionError, ValidationFailed, VersionConflict,
+    ActorCrashed, AskTimeout, BackfillNotFound, ConflictError, EventNotFound, ExecutionNotFound,
+    ForkedError, JobNotFound, KalendsError, MailboxFull, NotInitialized, PayloadTooLarge,
+    SchedulerFailed, StorageRefused, StorageUnavailable, TransitionError, ValidationFailed,
+    VersionConflict,
 )  # fmt: skip
 from kalends.explanation import Explanation, Standing
 from kalends.futures import Future
@@ -31,15 +33,15 @@ from kalends.verification import Verification, Violation, ViolationKind
 job = default_registry.job
 
 __all__ = [
-    "ActorCrashed", "AskTimeout", "Attempt", "Cancel", "CatchUp", "CleanupRule", "ConflictError",
-    "Delivery", "Event", "EventNotFound", "EventStatus", "Execution", "ExecutionContext",
-    "ExecutionNotFound", "Explanation", "Failure", "Fate", "ForkedError", "Future", "Gap",
-    "HeatMap", "HousekeepingReport", "JobNotFound", "JournalEntry", "JournalKind", "KalendsError",
-    "MailboxFull", "NextRun", "NextSkipped", "NotInitialized", "Overdue", "OverdueCause", "Overlap",
-    "Page", "PayloadTooLarge", "Policies", "Reason", "Registry", "Report", "Result", "Retry",
-    "RetryBackoff", "Scheduler", "SchedulerFailed", "SchedulerStatus", "Settings", "ShutdownReport",
-    "Snooze", "Standing", "StorageRefused", "StorageUnavailable", "TransitionError", "Trigger",
-    "ValidationFailed", "Verification", "VersionConflict", "Violation", "ViolationKind", "calendar",
-    "cron", "current", "dates", "every", "holidays", "job", "once", "rrule", "weekdays",
-    "working_day",
+    "ActorCrashed", "AskTimeout", "Attempt", "Backfill", "BackfillNotFound", "Cancel", "CatchUp",
+    "CleanupRule", "ConflictError", "Delivery", "Event", "EventNotFound", "EventStatus",
+    "Execution", "ExecutionContext", "ExecutionNotFound", "Explanation", "Failure", "Fate",
+    "ForkedError", "Future", "Gap", "HeatMap", "HousekeepingReport", "JobNotFound", "JournalEntry",
+    "JournalKind", "KalendsError", "MailboxFull", "NextRun", "NextSkipped", "NotInitialized",
+    "Overdue", "OverdueCause", "Overlap", "Page", "PayloadTooLarge", "Policies", "Reason",
+    "Registry", "Report", "Result", "Retry", "RetryBackoff", "Scheduler", "SchedulerFailed",
+    "SchedulerStatus", "Settings", "ShutdownReport", "Snooze", "Standing", "StorageRefused",
+    "StorageUnavailable", "TransitionError", "Trigger", "ValidationFailed", "Verification",
+    "VersionConflict", "Violation", "ViolationKind", "calendar", "cron", "current", "dates",
+    "every", "holidays", "job", "once", "rrule", "weekdays", "working_day",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ import pykka
 __all__ = [
     "ActorCrashed",
     "AskTimeout",
+    "BackfillNotFound",
     "ConflictError",
     "EventNotFound",
     "ExecutionNotFound",
@@ -99,6 +100,12 @@ class ExecutionNotFound(KalendsError):
     """The caller names an execution that does not exist, or that retention has removed."""
 
     code = "EXECUTION_NOT_FOUND"
+
+
+class BackfillNotFound(KalendsError):
+    """The caller names a backfill that does not exist, or that retention has removed."""
+
+    code = "BACKFILL_NOT_FOUND"
 
 
 class JobNotFound(KalendsError):

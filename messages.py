@@ -173,6 +173,33 @@ class MoveNext(Message, frozen=True):
     author: str | None = None
 
 
+class BackfillEvent(Message, frozen=True):
+    """Run an event for past instants in ``start <= instant < end`` that have not run, at most
+    ``limit`` of them. Answer: ``Backfill``.
+    """
+
+    event_id: str
+    start: int
+    end: int
+    limit: int
+    note: str | None = None
+    author: str | None = None
+
+
+class GetBackfill(Message, frozen=True):
+    """Answer: ``Backfill``, as far as it has come."""
+
+    backfill_id: str
+
+
+class CancelBackfill(Message, frozen=True):
+    """End what waits in a backfill as cancelled. Answer: ``Backfill``."""
+
+    backfill_id: str
+    note: str | None = None
+    author: str | None = None
+
+
 class DeleteEvent(Message, frozen=True):
     """Leave a tombstone. Answer: None."""
 

@@ -59,6 +59,9 @@ EVENT_TRANSITIONS: dict[str, dict[EventStatus, EventStatus]] = {
     "resume": {EventStatus.PAUSED: EventStatus.ACTIVE},
     "skip_next": {EventStatus.ACTIVE: EventStatus.ACTIVE},
     "move_next": {EventStatus.ACTIVE: EventStatus.ACTIVE},
+    "backfill": {
+        status: status for status in (EventStatus.ACTIVE, EventStatus.PAUSED, EventStatus.COMPLETED)
+    },
     "complete": {EventStatus.ACTIVE: EventStatus.COMPLETED},
     "quarantine": {
         EventStatus.ACTIVE: EventStatus.QUARANTINED,
@@ -142,6 +145,8 @@ class JournalKind(StrEnum):
     EVENT_DELETED = "event_deleted"
     EVENT_SKIPPED = "event_skipped"
     EVENT_MOVED = "event_moved"
+    EVENT_BACKFILLED = "event_backfilled"
+    BACKFILL_CANCELLED = "backfill_cancelled"
     EVENT_TRIGGERED = "event_triggered"
     EVENT_QUARANTINED = "event_quarantined"
     EVENT_RELEASED = "event_released"

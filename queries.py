@@ -38,6 +38,8 @@ class ExecutionQuery(msgspec.Struct, frozen=True, kw_only=True):
     since: int | None = None
     until: int | None = None
     manual: bool | None = None
+    backfill: str | None = None
+    """The id of a backfill."""
     descending: bool = True
     limit: int = 50
     cursor: str | None = None

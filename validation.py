@@ -272,6 +272,7 @@ def execution_query(**values: Any) -> ExecutionQuery:
         since=instant(values.get("since"), "since"),
         until=instant(values.get("until"), "until"),
         manual=None if manual is None else flag(manual, "manual"),
+        backfill=_id(values.get("backfill"), "backfill"),
         descending=flag(values.get("descending", True), "descending"),
         limit=_limit(values.get("limit", 50)),
         cursor=_cursor(values.get("cursor")),

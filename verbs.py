@@ -13,6 +13,7 @@ import pendulum
 
 from kalends.actors.housekeeper import HousekeepingReport
 from kalends.actors.proxies import EventsProxy, ExecutionsProxy, HousekeeperProxy, LoopProxy
+from kalends.backfills import Backfill
 from kalends.explanation import Explanation
 from kalends.model import Event, Execution, Gap, JournalEntry, NextSkipped, Page
 from kalends.outlook import HeatMap, NextRun, Overdue
@@ -106,6 +107,26 @@ class Verbs:
         return self.events.move_next(event_id, to, **who).get()
 
     @refusing
+    def backfill(self, event_id: str, start: datetime, end: datetime, **how: Any) -> Backfill:
+        """Run an event for past instants in ``start <= instant < end`` that have not run, in order
+        and whatever catch-up says: those that were skipped, and those before it existed.
+
+        ``limit``: at most so many (default 1000); ``author``, ``note``. Answers at once, with the
+        plan. Raises ``ValidationFailed`` where ``end`` lies ahead, and ``TransitionError``.
+        """
+        return self.events.backfill(event_id, start, end, **how).get()
+
+    @refusing
+    def get_backfill(self, backfill_id: str) -> Backfill:
+        """How far a backfill has come. Raises ``BackfillNotFound``."""
+        return self.events.get_backfill(backfill_id).get()
+
+    @refusing
+    def cancel_backfill(self, backfill_id: str, **who: Any) -> Backfill:
+        """End as ``cancelled`` what waits in a backfill; what runs goes on."""
+        return self.events.cancel_backfill(backfill_id, **who).get()
+
+    @refusing
     def release_event(self, event_id: str, **who: Any) -> Event:
         """Look at a quarantined event again, its cause being mended."""
         return self.events.release(event_id, **who).get()
@@ -171,7 +192,7 @@ class Verbs:
     @refusing
     def list_executions(self, **query: Any) -> Page[Execution]:
         """A page of executions by ``event_id``, ``fate``, ``since``, ``until`` (of the due
-        instant), ``manual``.
+        instant), ``manual``, ``backfill`` (its id).
         """
         return self.executions.list(**query).get()
 

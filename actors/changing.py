@@ -72,6 +72,26 @@ class Changing:
         changed = self.several([event_id], lambda db, now, revoked: (unit(db, now, revoked),))
         return changed.then(lambda events: events[0])
 
+    def found(
+        self,
+        event_ids: Future[list[str]],
+        unit: Callable[[Any, int, Sequence[Claim]], tuple[Event, ...]],
+    ) -> Future[tuple[Event, ...]]:
+        """Change the events that are still being looked up; see ``several``."""
+        answer: Future[tuple[Event, ...]] = Future()
+
+        def change(done: Future[list[str]]) -> None:
+            if done.error is not None:
+                answer.resolve(None, done.error)
+            else:
+                self.several(done.value or [], unit).add_done_callback(settle)
+
+        def settle(done: Future[tuple[Event, ...]]) -> None:
+            answer.resolve(done.value, done.error)
+
+        event_ids.add_done_callback(change)
+        return answer
+
     def several(
         self,
         event_ids: Sequence[str],

@@ -14,17 +14,21 @@ from typing import Any
 
 from kalends.actors.changing import Changing
 from kalends.actors.runtime import Actor, handles
+from kalends.backfills import Backfill
 from kalends.clock import Clock, from_us
 from kalends.drafts import OnConflict
 from kalends.futures import Future
 from kalends.jobs.runner import Runner
 from kalends.messages import (
+    BackfillEvent,
+    CancelBackfill,
     Claim,
     ClaimDue,
     CountEvents,
     CreateEvents,
     DeleteEvent,
     EventsChanged,
+    GetBackfill,
     GetEvent,
     ListEvents,
     ListJournal,
@@ -40,6 +44,7 @@ from kalends.messages import (
     UpdateEvent,
 )
 from kalends.model import Event, Execution, NextSkipped
+from kalends.storage.backfills import cancel_backfill, find_backfill, plan_backfill
 from kalends.storage.engine import Storage
 from kalends.storage.event_queries import count_events, list_events
 from kalends.storage.event_rows import ids_by_name
@@ -87,23 +92,10 @@ class EventManagerActor(Actor):
     def _replace(self, message: CreateEvents) -> Future[tuple[Event, ...]]:
         """As ``create``, where some of the events may exist, and be armed."""
         names = [item.name for item in message.definitions if item.name is not None]
-        answer: Future[tuple[Event, ...]] = Future()
-
-        def found(done: Future[dict[str, str]]) -> None:
-            if done.error is not None:
-                answer.resolve(None, done.error)
-                return
-            changed = self._changing.several(
-                list((done.value or {}).values()),
-                lambda db, now, revoked: self._store_all(db, now, revoked, message),
-            )
-            changed.add_done_callback(settle)
-
-        def settle(done: Future[tuple[Event, ...]]) -> None:
-            answer.resolve(done.value, done.error)
-
-        self._storage.read(lambda db: ids_by_name(db, names)).add_done_callback(found)
-        return answer
+        return self._changing.found(
+            self._storage.read(lambda db: list(ids_by_name(db, names).values())),
+            lambda db, now, revoked: self._store_all(db, now, revoked, message),
+        )
 
     def _store_all(
         self, db: Any, now: int, revoked: Sequence[Claim], message: CreateEvents
@@ -233,6 +225,38 @@ class EventManagerActor(Actor):
             return moved[0]
 
         return self._changing.one(message.event_id, unit).then(done)
+
+    @handles(BackfillEvent)
+    def backfill(self, message: BackfillEvent) -> Future[Backfill]:
+        """Run past instants that have not run."""
+        stamp = self._store.stamp(self._clock.now_us(), message.author, message.note)
+        planned = self._storage.write(
+            lambda db: plan_backfill(
+                db, message.event_id, message.start, message.end, message.limit, stamp
+            )
+        )
+        planned.add_done_callback(lambda _: self._tell_loop(ClaimDue()))
+        return planned
+
+    @handles(GetBackfill)
+    def get_backfill(self, message: GetBackfill) -> Future[Backfill]:
+        """How far a backfill has come."""
+        return self._storage.read(lambda db: find_backfill(db, message.backfill_id))
+
+    @handles(CancelBackfill)
+    def cancel_backfill(self, message: CancelBackfill) -> Future[Backfill]:
+        """End what waits in a backfill."""
+        left: list[Backfill] = []
+
+        def unit(db: Any, now: int, given_back: Sequence[Claim]) -> tuple[Event, ...]:
+            stamp = self._store.stamp(now, message.author, message.note)
+            left[:] = [cancel_backfill(db, message.backfill_id, stamp, given_back)]
+            return (self._store.get(db, left[0].event_id, deleted=True),)
+
+        found = self.get_backfill(GetBackfill(message.backfill_id))
+        return self._changing.found(found.then(lambda backfill: [backfill.event_id]), unit).then(
+            lambda _: left[0]
+        )
 
     @handles(DeleteEvent)
     def delete(self, message: DeleteEvent) -> Future[Event]:

@@ -15,6 +15,7 @@ import pendulum
 
 from kalends.actors.housekeeper import HousekeepingReport
 from kalends.actors.runtime import Ref
+from kalends.backfills import Backfill
 from kalends.cleanup import CleanupReport
 from kalends.clock import US, to_us
 from kalends.definitions import DefinitionChecker
@@ -22,11 +23,14 @@ from kalends.drafts import OnConflict
 from kalends.explanation import Explanation
 from kalends.futures import Future, failed
 from kalends.messages import (
+    BackfillEvent,
+    CancelBackfill,
     CountEvents,
     CountExecutions,
     CreateEvents,
     DeleteEvent,
     Explain,
+    GetBackfill,
     GetEvent,
     GetExecution,
     KeepHouse,
@@ -215,6 +219,39 @@ class EventsProxy(_Proxy):
         """Run the next instant that has no fate yet at ``to`` instead, earlier or later."""
         known, remark, who = _who(event_id, note, author)
         return self._ask(MoveNext(known, to_us(to, "to"), remark, who))
+
+    @_in_future
+    def backfill(
+        self,
+        event_id: str,
+        start: Any,
+        end: Any,
+        *,
+        limit: int = 1000,
+        note: str | None = None,
+        author: str | None = None,
+    ) -> Future[Backfill]:
+        """Run an event for the instants in ``start <= instant < end`` that have not run, at most
+        ``limit`` (1 to 100,000) of them.
+        """
+        known, remark, who = _who(event_id, note, author)
+        wanted = int(number(limit, "limit", 1, 100_000, whole=True))
+        span = to_us(start, "start"), to_us(end, "end")
+        return self._ask(BackfillEvent(known, *span, wanted, remark, who))
+
+    @_in_future
+    def get_backfill(self, backfill_id: str) -> Future[Backfill]:
+        """How far a backfill has come."""
+        return self._ask(GetBackfill(identifier(backfill_id, "backfill_id")))
+
+    @_in_future
+    def cancel_backfill(
+        self, backfill_id: str, *, note: str | None = None, author: str | None = None
+    ) -> Future[Backfill]:
+        """End as ``cancelled`` what waits in a backfill; what runs goes on."""
+        known = identifier(backfill_id, "backfill_id")
+        remark, who = _who(known, note, author)[1:]
+        return self._ask(CancelBackfill(known, remark, who))
 
     @_in_future
     def release(

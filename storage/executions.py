@@ -91,6 +91,8 @@ def _filtered(select: Any, query: ExecutionQuery) -> Any:
         select = select.where(ExecutionRow.due >= query.since)
     if query.until is not None:
         select = select.where(ExecutionRow.due < query.until)
+    if query.backfill is not None:
+        select = select.where(ExecutionRow.batch == query.backfill)
     if query.manual is not None:
         select = select.where(ExecutionRow.manual == int(query.manual))
     return select

@@ -9,10 +9,10 @@ from kalends.model import Fate, Gap, Page
 from kalends.policies import DueRule, Span
 from kalends.queries import GapQuery
 from kalends.storage.models import GapRow
-from kalends.storage.paging import page
+from kalends.storage.paging import first_row, page
 from kalends.storage.rows import GAP_COLUMNS, gap_of
 
-__all__ = ["cut_gap", "list_gaps", "span_until", "write_gap"]
+__all__ = ["cut_gap", "list_gaps", "span_until", "split_gap", "write_gap"]
 
 
 def span_until(rule: DueRule, first: int | None, until: int, reason: str) -> Span | None:
@@ -85,6 +85,23 @@ def cut_gap(
             GapRow.id == gap_id
         ).execute(db)
     return kept
+
+
+def split_gap(
+    db: peewee.Database, gap_id: str, rule: DueRule, first: int, last: int, *, ids: IdSource
+) -> None:
+    """Take the instants from ``first`` to ``last`` out of a gap; what lies before and after them
+    stays, each as a gap of its own.
+    """
+    query = GapRow.select(*GAP_COLUMNS).where(GapRow.id == gap_id)
+    row = dict(zip([field.name for field in GAP_COLUMNS], first_row(db, query) or (), strict=True))
+    GapRow.delete().where(GapRow.id == gap_id).execute(db)
+    before, after = rule.previous_us(first), rule.next_us(last)
+    for start, end in ((row["first"], before), (after, row["last"])):
+        if start is not None and end is not None and row["first"] <= start <= end <= row["last"]:
+            count = rule.count_us(start, end + 1)
+            kept = {**row, "id": ids(), "first": start, "last": end, "count": count}
+            GapRow.insert(kept).execute(db)
 
 
 def list_gaps(db: peewee.Database, query: GapQuery) -> Page[Gap]:

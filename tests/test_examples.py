@@ -184,8 +184,19 @@ At 2027-01-04T08:10:00Z a process was found dead.
 Every instant has one fate: True
 """
 
+BACKFILL_LAST_WEEK = """planned 3, 4 remain
+  100% done: 3 succeeded
+planned 3, 1 remain
+  100% done: 3 succeeded
+planned 1, 0 remain
+  100% done: 1 succeeded
+summed up 8 days ago, 7 days ago, 6 days ago, 5 days ago, 4 days ago, 3 days ago, 2 days ago
+once more: planned 0, 7 have run
+"""
+
 EXPECTED = {
     "hello.py": HELLO,
+    "backfill_last_week.py": re.escape(BACKFILL_LAST_WEEK),
     "quickstart.py": QUICKSTART,
     "crash_and_recover.py": CRASH_AND_RECOVER,
     "actor_proxies.py": re.escape(ACTOR_PROXIES),

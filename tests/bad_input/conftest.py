@@ -206,6 +206,9 @@ class Target:
             "execution_id": event.id,
             "rule": "x",
             "to": START.add(years=2),
+            "start": START.subtract(years=3),
+            "end": START,
+            "backfill_id": event.id,
         }
         self._db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
 

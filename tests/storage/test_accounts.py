@@ -14,11 +14,13 @@ from kalends.drafts import Changes
 from kalends.errors import KalendsError
 from kalends.messages import Claim
 from kalends.model import Fate
+from kalends.storage.backfills import cancel_backfill, find_backfill, plan_backfill
 from kalends.storage.foretold import move_next, skip_next
-from kalends.storage.models import EventRow, ExecutionRow
+from kalends.storage.models import DefinitionRow, EventRow, ExecutionRow, GapRow
 from kalends.storage.nodes import NodeStore
 from kalends.storage.quarantine import quarantine
 from kalends.storage.retention import prune
+from kalends.storage.rows import load_trigger
 from kalends.triggers import Trigger, cron, every, once
 
 if TYPE_CHECKING:
@@ -35,11 +37,13 @@ class Life:
         self.rng = rng
         self.held: dict[str, list[Claim]] = {"here": [], "there": []}
         self.events: list[str] = []
+        self.backfills: list[str] = []
         self.steps: tuple[Callable[[], None], ...] = (
             self.claim, self.claim, self.claim, self.claim, self.end, self.end, self.end,
             self.advance, self.advance, self.advance, self.jump, self.create, self.pause,
             self.resume, self.reschedule, self.reword, self.delete, self.manual, self.drain,
             self.die, self.prune, self.prune, self.quarantine, self.replace, self.skip, self.move,
+            self.backfill, self.cancel,
         )  # fmt: skip
 
     def node(self) -> Node:
@@ -154,6 +158,71 @@ class Life:
     def move(self) -> None:
         self.told(move_next, self.ledger.now + round(self.rng.choice([0, 0.5, 3, 20, 100]) * US))
 
+    def backfill(self) -> None:
+        now, rng = self.ledger.now, self.rng
+        start = now - round(rng.choice([0.5, 5, 30, 100, 300]) * US)
+        end = rng.choice([now, now, now - 3 * US, start + 10 * US])
+        event_id, limit = rng.choice(self.events), rng.choice([1, 3, 1000])
+        stamp = self.ledger.here.events.stamp(now, None)
+        try:
+            self.ledger.run(self.ledger.here.events.get, event_id)
+            total, wanted = self.not_run(event_id, start, end)
+            made = self.ledger.run(plan_backfill, event_id, start, end, limit, stamp)
+        except KalendsError:
+            return
+        self.backfills.append(made.id)
+        planned = ExecutionRow.select(ExecutionRow.due).where(ExecutionRow.batch == made.id)
+        assert sorted(due for (due,) in self.ledger.rows(planned)) == wanted[: made.planned]
+        assert made.planned == min(limit, len(wanted)) or made.resume_from is not None
+        assert made.planned + made.remaining == len(wanted)
+        assert made.planned + made.remaining + made.existing == total
+        following = wanted[made.planned] if made.remaining else None
+        assert made.resume_from == (None if following is None else from_us(following))
+
+    def not_run(self, event_id: str, start: int, end: int) -> tuple[int, list[int]]:
+        """How many instants the rules of then have, and which of them have not run; one by one."""
+        ledger = self.ledger
+        query = EventRow.select(EventRow.trigger).where(EventRow.id == event_id)
+        current = load_trigger(ledger.rows(query)[0][0])
+        rows = DefinitionRow.select(DefinitionRow.since, DefinitionRow.until, DefinitionRow.trigger)
+        old = [
+            (since, until + 1, load_trigger(text))
+            for since, until, text in ledger.rows(rows.where(DefinitionRow.event_id == event_id))
+        ]
+        found = {
+            instant
+            for since, until, rule in old
+            for instant in rule.between_us(max(since, start), min(until, end))
+        } | {
+            instant
+            for instant in current.between_us(start, end)
+            if not any(since <= instant < until for since, until, _ in old)
+        }
+        executions = ExecutionRow.select(
+            ExecutionRow.due, ExecutionRow.attempt, ExecutionRow.ended_at
+        ).where(ExecutionRow.event_id == event_id, ExecutionRow.manual == 0)
+        ran = {due for due, attempt, ended in ledger.rows(executions) if attempt or not ended}
+        gaps = GapRow.select(GapRow.first, GapRow.last).where(
+            GapRow.event_id == event_id, GapRow.fate != "skipped"
+        )
+        folded = ledger.rows(gaps)
+        wanted = sorted(
+            instant
+            for instant in found - ran
+            if not any(first <= instant <= last for first, last in folded)
+        )
+        return len(found), wanted
+
+    def cancel(self) -> None:
+        if self.backfills:
+            backfill_id = self.rng.choice(self.backfills)
+            try:
+                event_id = self.ledger.run(find_backfill, backfill_id).event_id
+            except KalendsError:
+                return  # pruned
+            stamp = self.ledger.here.events.stamp(self.ledger.now, None)
+            self.ledger.run(cancel_backfill, backfill_id, stamp, self.revoked(event_id))
+
     def reschedule(self) -> None:
         self.change(
             self.ledger.here.events.update,
@@ -244,19 +313,21 @@ def test_whatever_happens_every_due_instant_has_exactly_one_fate(
 def _check_open_executions(ledger: Ledger) -> None:
     """No execution waits for nobody, what was skipped never ran, and attempts have no holes.
 
-    Of an event that is parked only what was attempted before, or moved, may wait; of a deleted one
-    nothing. Only a pause has an end.
+    Of an event that is parked only what was attempted before, moved or backfilled may wait; of a
+    deleted one nothing. Only a pause has an end.
     """
     ends = EventRow.select(EventRow.status).where(EventRow.paused_until.is_null(False))
     assert {status for (status,) in ledger.rows(ends)} <= {"paused"}
     query = (
-        ExecutionRow.select(EventRow.status, ExecutionRow.attempt, ExecutionRow.moved_to)
+        ExecutionRow.select(
+            EventRow.status, ExecutionRow.attempt, ExecutionRow.moved_to, ExecutionRow.batch
+        )
         .join(EventRow, on=(EventRow.id == ExecutionRow.event_id))
         .where(ExecutionRow.ended_at.is_null(), ExecutionRow.node.is_null())
     )
-    for status, attempt, moved_to in ledger.rows(query):
+    for status, attempt, moved_to, batch in ledger.rows(query):
         assert status != "deleted"
-        assert attempt > 0 or moved_to or status in ("active", "completed")
+        assert attempt > 0 or moved_to or batch or status in ("active", "completed")
     ran = ExecutionRow.select(ExecutionRow.id).where(
         ExecutionRow.fate == "skipped", ExecutionRow.attempt > 0
     )
