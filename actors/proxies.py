@@ -7,12 +7,12 @@ or ``await future`` has the answer. Every refusal, a wrong argument included, is
 from __future__ import annotations
 
 import datetime as dt
-import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import pendulum
 
+from kalends.actors.asking import Proxy, in_future, who_of
 from kalends.actors.housekeeper import HousekeepingReport
 from kalends.actors.runtime import Ref
 from kalends.backfills import Backfill
@@ -21,7 +21,7 @@ from kalends.clock import US, to_us
 from kalends.definitions import DefinitionChecker
 from kalends.drafts import OnConflict
 from kalends.explanation import Explanation
-from kalends.futures import Future, failed
+from kalends.futures import Future
 from kalends.messages import (
     BackfillEvent,
     CancelBackfill,
@@ -42,7 +42,6 @@ from kalends.messages import (
     ListOverdue,
     MakeHeatMap,
     MakeReport,
-    Message,
     MoveNext,
     PauseEvent,
     PreviewEvent,
@@ -56,7 +55,6 @@ from kalends.messages import (
 )
 from kalends.model import Event, Execution, Gap, JournalEntry, NextSkipped, Page
 from kalends.outlook import HeatMap, NextRun, Overdue
-from kalends.refusals import refusal_of
 from kalends.report import Report
 from kalends.triggers import Trigger
 from kalends.validation import (
@@ -71,7 +69,6 @@ from kalends.validation import (
     instant,
     journal_query,
     known_keywords,
-    note,
     number,
     optional_text,
     text,
@@ -81,42 +78,15 @@ from kalends.verification import Verification
 
 __all__ = ["EventsProxy", "ExecutionsProxy", "HousekeeperProxy", "LoopProxy"]
 
-P = ParamSpec("P")
-T = TypeVar("T")
 
-
-def _in_future(call: Callable[P, Future[T]]) -> Callable[P, Future[T]]:
-    """Put a refusal of the arguments into the future, where all others are."""
-
-    @functools.wraps(call)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        try:
-            return call(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001  (the arguments' own code may raise anything)
-            return failed(refusal_of(call, args, kwargs, error))
-
-    return wrapper
-
-
-class _Proxy:
-    """The ref of one actor, from wherever the scheduler keeps it."""
-
-    def __init__(self, ref: Callable[[], Ref[Any]]) -> None:
-        self._ref = ref
-
-    def _ask(self, message: Message) -> Future[Any]:
-        future: Future[Any] = self._ref().ask(message, block=False)
-        return future
-
-
-class EventsProxy(_Proxy):
+class EventsProxy(Proxy):
     """Messages to the ``EventManagerActor``."""
 
     def __init__(self, ref: Callable[[], Ref[Any]], checker: DefinitionChecker) -> None:
         super().__init__(ref)
         self._checker = checker
 
-    @_in_future
+    @in_future
     def create(
         self,
         job: Callable[..., Any] | str,
@@ -137,7 +107,7 @@ class EventsProxy(_Proxy):
         )
         return many.then(lambda events: events[0])
 
-    @_in_future
+    @in_future
     def create_many(
         self,
         events: Iterable[Mapping[str, Any]],
@@ -156,12 +126,12 @@ class EventsProxy(_Proxy):
             )
         )
 
-    @_in_future
+    @in_future
     def get(self, event_id: str, *, deleted: bool = False) -> Future[Event]:
         """One event; a tombstone only with ``deleted=True``."""
         return self._ask(GetEvent(identifier(event_id, "event_id"), flag(deleted, "deleted")))
 
-    @_in_future
+    @in_future
     def update(
         self,
         event_id: str,
@@ -181,7 +151,7 @@ class EventsProxy(_Proxy):
             )
         )
 
-    @_in_future
+    @in_future
     def pause(
         self,
         event_id: str,
@@ -195,32 +165,32 @@ class EventsProxy(_Proxy):
         With ``until``, an instant ahead, the pause ends by itself then. Pausing a paused event
         replaces its note and its end.
         """
-        return self._ask(PauseEvent(*_who(event_id, note, author), instant(until, "until")))
+        return self._ask(PauseEvent(*who_of(event_id, note, author), instant(until, "until")))
 
-    @_in_future
+    @in_future
     def resume(
         self, event_id: str, *, note: str | None = None, author: str | None = None
     ) -> Future[Event]:
         """Look at a paused event again."""
-        return self._ask(ResumeEvent(*_who(event_id, note, author)))
+        return self._ask(ResumeEvent(*who_of(event_id, note, author)))
 
-    @_in_future
+    @in_future
     def skip_next(
         self, event_id: str, count: int = 1, *, note: str | None = None, author: str | None = None
     ) -> Future[NextSkipped]:
         """Leave out the next ``count`` (1 to 100) instants that have no fate yet."""
         wanted = int(number(count, "count", 1, 100, whole=True))
-        return self._ask(SkipNext(*_who(event_id, note, author), wanted))
+        return self._ask(SkipNext(*who_of(event_id, note, author), wanted))
 
-    @_in_future
+    @in_future
     def move_next(
         self, event_id: str, to: Any, *, note: str | None = None, author: str | None = None
     ) -> Future[Execution]:
         """Run the next instant that has no fate yet at ``to`` instead, earlier or later."""
-        known, remark, who = _who(event_id, note, author)
+        known, remark, who = who_of(event_id, note, author)
         return self._ask(MoveNext(known, to_us(to, "to"), remark, who))
 
-    @_in_future
+    @in_future
     def backfill(
         self,
         event_id: str,
@@ -234,66 +204,66 @@ class EventsProxy(_Proxy):
         """Run an event for the instants in ``start <= instant < end`` that have not run, at most
         ``limit`` (1 to 100,000) of them.
         """
-        known, remark, who = _who(event_id, note, author)
+        known, remark, who = who_of(event_id, note, author)
         wanted = int(number(limit, "limit", 1, 100_000, whole=True))
         span = to_us(start, "start"), to_us(end, "end")
         return self._ask(BackfillEvent(known, *span, wanted, remark, who))
 
-    @_in_future
+    @in_future
     def get_backfill(self, backfill_id: str) -> Future[Backfill]:
         """How far a backfill has come."""
         return self._ask(GetBackfill(identifier(backfill_id, "backfill_id")))
 
-    @_in_future
+    @in_future
     def cancel_backfill(
         self, backfill_id: str, *, note: str | None = None, author: str | None = None
     ) -> Future[Backfill]:
         """End as ``cancelled`` what waits in a backfill; what runs goes on."""
         known = identifier(backfill_id, "backfill_id")
-        remark, who = _who(known, note, author)[1:]
+        remark, who = who_of(known, note, author)[1:]
         return self._ask(CancelBackfill(known, remark, who))
 
-    @_in_future
+    @in_future
     def release(
         self, event_id: str, *, note: str | None = None, author: str | None = None
     ) -> Future[Event]:
         """Look at a quarantined event again."""
-        return self._ask(ReleaseEvent(*_who(event_id, note, author)))
+        return self._ask(ReleaseEvent(*who_of(event_id, note, author)))
 
-    @_in_future
+    @in_future
     def delete(
         self, event_id: str, *, note: str | None = None, author: str | None = None
     ) -> Future[Event]:
         """Leave a tombstone; its history stays."""
-        return self._ask(DeleteEvent(*_who(event_id, note, author)))
+        return self._ask(DeleteEvent(*who_of(event_id, note, author)))
 
-    @_in_future
+    @in_future
     def list(self, **query: Any) -> Future[Page[Event]]:
         """A page of events; the conditions are the fields of ``messages.EventQuery``."""
         return self._ask(ListEvents(event_query(**query)))
 
-    @_in_future
+    @in_future
     def count(self, **query: Any) -> Future[int]:
         """How many events meet the conditions."""
         return self._ask(CountEvents(event_query(**query)))
 
-    @_in_future
+    @in_future
     def journal(self, **query: Any) -> Future[Page[JournalEntry]]:
         """A page of the journal, newest first."""
         return self._ask(ListJournal(journal_query(**query)))
 
-    @_in_future
+    @in_future
     def preview(self, event_id: str, count: int = 5) -> Future[tuple[pendulum.DateTime, ...]]:
         """The next ``count`` (1 to 1000) instants of an event's rule."""
         wanted = int(number(count, "count", 1, 1000, whole=True))
         return self._ask(PreviewEvent(identifier(event_id, "event_id"), wanted))
 
-    @_in_future
+    @in_future
     def next_runs(self, **query: Any) -> Future[tuple[NextRun, ...]]:
         """The next instants of all active events, by ``tag``, ``job``, ``name``, ``until``."""
         return self._ask(ListNextRuns(due_query(**query)))
 
-    @_in_future
+    @in_future
     def heat_map(
         self, days: int = 7, *, tz: str = "UTC", busiest: int = 10, **query: Any
     ) -> Future[HeatMap]:
@@ -309,30 +279,30 @@ class EventsProxy(_Proxy):
         )
 
 
-class ExecutionsProxy(_Proxy):
+class ExecutionsProxy(Proxy):
     """Messages to the ``ExecutionTrackerActor``."""
 
-    @_in_future
+    @in_future
     def get(self, execution_id: str) -> Future[Execution]:
         """One execution with its attempts."""
         return self._ask(GetExecution(identifier(execution_id, "execution_id")))
 
-    @_in_future
+    @in_future
     def list(self, **query: Any) -> Future[Page[Execution]]:
         """A page of executions; the conditions are the fields of ``messages.ExecutionQuery``."""
         return self._ask(ListExecutions(execution_query(**query)))
 
-    @_in_future
+    @in_future
     def count(self, **query: Any) -> Future[int]:
         """How many executions meet the conditions."""
         return self._ask(CountExecutions(execution_query(**query)))
 
-    @_in_future
+    @in_future
     def gaps(self, **query: Any) -> Future[Page[Gap]]:
         """A page of gaps, newest first; the conditions are the fields of ``messages.GapQuery``."""
         return self._ask(ListGaps(gap_query(**query)))
 
-    @_in_future
+    @in_future
     def report(
         self,
         *,
@@ -353,12 +323,12 @@ class ExecutionsProxy(_Proxy):
             )
         )
 
-    @_in_future
+    @in_future
     def explain(self, event_id: str, instant: dt.datetime) -> Future[Explanation]:
         """Why an instant (an aware datetime) of an event ran, or did not, or will."""
         return self._ask(Explain(identifier(event_id, "event_id"), to_us(instant, "instant")))
 
-    @_in_future
+    @in_future
     def overdue(self, grace: float = 60.0, *, limit: int = 50) -> Future[tuple[Overdue, ...]]:
         """What should have had a fate for more than ``grace`` seconds, the longest first."""
         return self._ask(
@@ -368,7 +338,7 @@ class ExecutionsProxy(_Proxy):
             )
         )
 
-    @_in_future
+    @in_future
     def verify(
         self, event_id: str | None = None, *, limit: int = 100, integrity: bool = False
     ) -> Future[Verification]:
@@ -382,10 +352,10 @@ class ExecutionsProxy(_Proxy):
         )
 
 
-class LoopProxy(_Proxy):
+class LoopProxy(Proxy):
     """Messages to the ``LoopActor``."""
 
-    @_in_future
+    @in_future
     def trigger_now(self, event_id: str, *, author: str | None = None) -> Future[Execution]:
         """Run an event once, now, outside of its rule; the answer comes when that is durable."""
         return self._ask(
@@ -393,21 +363,15 @@ class LoopProxy(_Proxy):
         )
 
 
-class HousekeeperProxy(_Proxy):
+class HousekeeperProxy(Proxy):
     """Messages to the ``HousekeeperActor``."""
 
-    @_in_future
+    @in_future
     def keep_house(self) -> Future[HousekeepingReport]:
         """Do one round now, or join the one under way."""
         return self._ask(KeepHouse())
 
-    @_in_future
+    @in_future
     def run_cleanup(self, rule: str, *, dry_run: bool = False) -> Future[CleanupReport]:
         """Run one file rule of the settings now."""
         return self._ask(RunCleanup(text(rule, "rule", 200), flag(dry_run, "dry_run")))
-
-
-def _who(
-    event_id: str, remark: str | None, author: str | None
-) -> tuple[str, str | None, str | None]:
-    return identifier(event_id, "event_id"), note(remark, "note"), optional_text(author, "author")
