@@ -319,45 +319,6 @@ def test_a_text_that_is_too_long_is_refused_at_once() -> None:
     assert time.process_time() - begin < 0.1
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("FREQ=DAILY", "every day, from 2026-03-02T09:15:30, UTC"),
-        (
-            "FREQ=WEEKLY;INTERVAL=2;BYDAY=TU,TH;COUNT=10",
-            "every 2 weeks, on Tuesday and Thursday, from 2026-03-02T09:15:30, 10 times, UTC",
-        ),
-        (
-            "FREQ=MONTHLY;BYDAY=-1FR,2MO;COUNT=1",
-            "every month, on the last Friday and the second Monday of the month, "
-            "from 2026-03-02T09:15:30, once only, UTC",
-        ),
-        (
-            "FREQ=YEARLY;BYDAY=20MO;UNTIL=20300101T000000Z",
-            "every year, on the 20th Monday of the year, from 2026-03-02T09:15:30, "
-            "until 2030-01-01T00:00:00Z, UTC",
-        ),
-        (
-            "FREQ=YEARLY;BYMONTH=1,2,3;BYMONTHDAY=-1,5;BYHOUR=6,18",
-            "every year, in January to March, on day 5 and the last day of the month, "
-            "at hours 6 and 18, from 2026-03-02T09:15:30, UTC",
-        ),
-        (
-            "FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-2,1",
-            "every month, on Monday, Tuesday, Wednesday, Thursday and Friday, only the second last "
-            "and first of these in each month, from 2026-03-02T09:15:30, UTC",
-        ),
-        (
-            "FREQ=YEARLY;BYWEEKNO=20,-1;BYYEARDAY=141",
-            "every year, in week 20 and the last week of the year, on day 141 of the year, "
-            "from 2026-03-02T09:15:30, UTC",
-        ),
-    ],
-)
-def test_a_rule_in_words(text: str, words: str) -> None:
-    assert rrule(text, start=START).describe() == words
-
-
 _VALUE = st.one_of(
     st.sampled_from(FREQUENCIES),
     st.sampled_from("MO 1MO -1FR TU,TH 1 -1 1,2,3 53 0 366 20270101 20270101T000000Z".split()),
@@ -406,10 +367,9 @@ def test_any_text_is_a_sound_rule_or_refused(text: str, at: int) -> None:
     ],
 )
 @pytest.mark.parametrize("tz", ["UTC", "Europe/Oslo"])
+@pytest.mark.timeout(60)  # it took minutes
 def test_a_rule_without_instants_is_searched_once_and_not_for_long(text: str, tz: str) -> None:
-    begin = time.process_time()
     rule = rrule(text, start=START, tz=tz)
     assert rule.next_us(MIN_US) is None
     assert rule.previous_us(MAX_US) is None
     assert rule.count_us(MIN_US, MAX_US) == 0
-    assert time.process_time() - begin < 20  # it took minutes
