@@ -114,11 +114,9 @@ def _begun(execution: Execution) -> str:
         (attempt.started_at for attempt in execution.attempts if attempt.started_at is not None),
         None,
     )
-    tries = len(execution.attempts)
-    often = f", in {tries} attempts," if tries > 1 else ""
     if started is None:
-        return f"It{often}"
-    return f"It began at {_at(started)}, {_late(execution.lateness)},{often or ''} and"
+        return "It"
+    return f"It began at {_at(started)}, {_late(execution.lateness)}, and"
 
 
 def _late(seconds: float | None) -> str:
@@ -128,7 +126,9 @@ def _late(seconds: float | None) -> str:
 
 
 def _took(execution: Execution) -> str:
-    return "" if execution.duration is None else f" after {_length(execution.duration)}"
+    took = "" if execution.duration is None else f" after {_length(execution.duration)}"
+    tries = len(execution.attempts)
+    return f"{took}, in attempt {tries}" if tries > 1 else took
 
 
 def _lost(found: Explanation, execution: Execution) -> str:

@@ -72,6 +72,19 @@ def test_what_failed_says_with_which_error(ledger: Ledger, ask: Ask) -> None:
     assert "Its error was Oops: no." in found.sentences
 
 
+def test_what_needed_several_attempts_says_which_one_it_was(ledger: Ledger, ask: Ask) -> None:
+    event_id = ledger.add(every(seconds=10), retries=3, retry_delay=1.0, retry_jitter=0.0)
+    ledger.clock.advance(10)
+    ledger.end(*ledger.claim().claims, fate=Fate.FAILED)
+    assert "It waits for attempt 2, not before 2027-01-15T08:00:11Z." in ask(event_id, 10).sentences
+    ledger.clock.advance(1)
+    ledger.end(*ledger.claim().claims, took=2.0)
+    assert (
+        "It began at 2027-01-15T08:00:10Z, on time, and succeeded after 2 seconds, in attempt 2."
+        in (ask(event_id, 10).sentences)
+    )
+
+
 def test_what_is_claimed_or_runs_says_so(ledger: Ledger, ask: Ask) -> None:
     event_id = ledger.add(every(seconds=10))
     ledger.clock.advance(10)
