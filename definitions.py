@@ -12,7 +12,7 @@ import msgspec
 
 from kalends.clock import Clock
 from kalends.drafts import Changes, Definition
-from kalends.errors import KalendsError, ValidationFailed
+from kalends.errors import KalendsError, ValidationFailed, did_you_mean
 from kalends.jobs.codec import encode_arguments, type_name
 from kalends.jobs.registry import Registry
 from kalends.policies import CatchUp, Delivery, Overlap, Policies, RetryBackoff, consistent
@@ -51,6 +51,8 @@ _POLICY_CHECKS: dict[str, Callable[[object, str], Any]] = {
     "catch_up_window": _ranged("catch_up_window", whole=False),
     "catch_up_limit": _ranged("catch_up_limit", whole=True),
     "overlap": lambda value, path: choice(Overlap, value, path),
+    "buffer_limit": _ranged("buffer_limit", whole=True),
+    "priority": _ranged("priority", whole=True),
     "delivery": lambda value, path: choice(Delivery, value, path),
     "max_attempts": _ranged("max_attempts", whole=True),
     "retries": _ranged("retries", whole=True),
@@ -63,7 +65,10 @@ _POLICY_CHECKS: dict[str, Callable[[object, str], Any]] = {
     "timeout": _optional(_ranged("timeout", whole=False)),
     "pause_after_failures": _optional(_ranged("pause_after_failures", whole=True)),
 }
-_FIELDS = ("job", "trigger", "name", "args", "kwargs", "tags", "note", *_POLICY_CHECKS)
+_FIELDS = (
+    "job", "trigger", "name", "args", "kwargs", "tags", "note", "concurrency_limit",
+    *_POLICY_CHECKS,
+)  # fmt: skip
 
 
 class DefinitionChecker:
@@ -144,11 +149,7 @@ class DefinitionChecker:
             fresh["tags"] = tags(values["tags"], "tags")
         if "note" in values:
             fresh["note"] = note(values["note"], "note")
-        policies = {
-            field: check(values[field], field)
-            for field, check in _POLICY_CHECKS.items()
-            if field in values
-        }
+        policies = self._given_policies(values)
         if policies:
             fresh["policies"] = policies
         return Changes(**fresh)
@@ -168,12 +169,25 @@ class DefinitionChecker:
         given = {} if kwargs is None else kwargs
         return encode_arguments(args, given, self._settings.max_arguments)
 
-    def _policies(self, values: Mapping[str, Any]) -> Policies:
-        given = {
-            field: check(values[field], field)
-            for field, check in _POLICY_CHECKS.items()
-            if field in values
+    def _given_policies(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        checks = {**_POLICY_CHECKS, "concurrency_limit": self._limit}
+        return {
+            field: check(values[field], field) for field, check in checks.items() if field in values
         }
+
+    def _limit(self, value: object, path: str) -> str | None:
+        """The name of a limit that the settings have, or None."""
+        limits = self._settings.concurrency_limits
+        name = None if value is None else text(value, path, MAX_NAME)
+        if name is not None and name not in limits:
+            raise ValidationFailed(
+                f"the settings have no concurrency limit {name!r}{did_you_mean(name, limits)}",
+                path=path,
+            )
+        return name
+
+    def _policies(self, values: Mapping[str, Any]) -> Policies:
+        given = self._given_policies(values)
         if not given:
             return self._settings.policies
         return consistent(msgspec.structs.replace(self._settings.policies, **given))

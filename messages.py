@@ -371,6 +371,8 @@ class DueClaimed(Message, frozen=True):
     """
     more: bool
     """True where the batch was full."""
+    held_up: bool = False
+    """True where something may wait for an execution to end."""
 
 
 class ClaimUnrunnable(Message, frozen=True):

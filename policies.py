@@ -1,30 +1,18 @@
-"""Policies: what happens to an instant that comes late, collides or crashes. Values and pure
-decisions.
+"""Policies: what happens to an instant that comes late, collides or crashes. Values only.
 
-``Policies`` is kept on the event; ``plan_claim`` decides, from values alone, the fate of every
-instant that is due. No clock, database or actor is needed to read, test or explain a decision."""
+``Policies`` is kept on the event. What follows from them is decided by pure functions of values:
+``planning`` for what is due, ``retrying`` for what has failed. No clock, database or actor is
+needed to read, test or explain a decision."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Protocol
 
 import msgspec
 
-from kalends.clock import US
 from kalends.errors import ValidationFailed
 
-__all__ = [
-    "CatchUp",
-    "ClaimPlan",
-    "Delivery",
-    "Overlap",
-    "Policies",
-    "RetryBackoff",
-    "Span",
-    "consistent",
-    "plan_claim",
-]
+__all__ = ["CatchUp", "Delivery", "Overlap", "Policies", "RetryBackoff", "consistent"]
 
 
 class CatchUp(StrEnum):
@@ -45,6 +33,17 @@ class Overlap(StrEnum):
 
     SKIP = "skip"
     """It becomes ``skipped (overlap)``."""
+    BUFFER_ONE = "buffer_one"
+    """It waits and begins when the other one has ended; while one waits, further ones are skipped.
+    """
+    BUFFER_ALL = "buffer_all"
+    """It waits in line; ``buffer_limit`` bounds the line, further ones are ``queue_full``."""
+    CANCEL_OTHER = "cancel_other"
+    """The other one is told to stop, and this one begins when it has. A newer one takes the place
+    of one that waits.
+    """
+    TERMINATE_OTHER = "terminate_other"
+    """The other one is ended in the ledger and told to stop; this one begins at once."""
     ALLOW_ALL = "allow_all"
     """It runs beside the others."""
 
@@ -78,6 +77,12 @@ class Policies(msgspec.Struct, frozen=True, kw_only=True):
     catch_up_limit: int = 100
     """How many instants ``catch_up="all"`` runs at most; older ones are ``missed``."""
     overlap: Overlap = Overlap.SKIP
+    buffer_limit: int = 1000
+    """How many executions wait in line at most under ``overlap="buffer_all"``."""
+    concurrency_limit: str | None = None
+    """The named limit (``Settings.concurrency_limits``) that executions count towards."""
+    priority: int = 0
+    """Where slots are scarce, higher goes first: -100 to 100."""
     delivery: Delivery = Delivery.AT_LEAST_ONCE
     max_attempts: int = 5
     """An execution is ``lost`` once so many of its attempts were lost with their processes."""
@@ -112,121 +117,3 @@ def consistent(policies: Policies) -> Policies:
             "at_most_once allows no further attempt: say retries=0", path="retries"
         )
     return policies
-
-
-class DueRule(Protocol):
-    """What a decision asks of a trigger: pure arithmetic in microseconds."""
-
-    def next_us(self, after_us: int) -> int | None: ...
-    def previous_us(self, before_us: int) -> int | None: ...
-    def count_us(self, a: int, b: int) -> int: ...
-
-
-class Span(msgspec.Struct, frozen=True):
-    """Consecutive instants that share one reason for being skipped.
-
-    ``count`` of them, from ``first`` to ``last``.
-    """
-
-    first: int
-    last: int
-    count: int
-    reason: str
-    into: int | None = None
-    """For ``coalesced``: the instant that runs for them."""
-
-
-class ClaimPlan(msgspec.Struct, frozen=True):
-    """The fate of everything due: what to run, what to skip, and the first instant left open."""
-
-    run: tuple[int, ...]
-    skipped: tuple[Span, ...]
-    next_due: int | None
-
-
-ON_TIME_US = 5 * US
-"""Under ``catch_up="skip"`` an instant found within this time of being due is late, not missed."""
-
-
-def plan_claim(
-    rule: DueRule, policies: Policies, due: int, now: int, *, open_count: int
-) -> ClaimPlan | None:
-    """Decide on all instants from ``due`` (the first without a fate) to ``now``; microseconds.
-
-    ``open_count`` is how many executions of the event have not ended. Where ``due`` lies ahead of
-    ``now`` the answer is to run just that instant, or None: not yet, because whether it overlaps is
-    known only when it is due."""
-    blocked = open_count > 0 and policies.overlap is Overlap.SKIP
-    following = rule.next_us(due)
-    if due > now:
-        return None if blocked else ClaimPlan((due,), (), following)
-    last, total = due, 1
-    if following is not None and following <= now:
-        last = _last(rule, now)
-        total = rule.count_us(due, last + 1)
-        following = rule.next_us(last)
-    oldest_us = ON_TIME_US if policies.catch_up is CatchUp.SKIP else _window_us(policies)
-    skipped: list[Span] = []
-    first = due
-    if due < now - oldest_us:
-        missed, first = _missed(rule, due, last, total, now - oldest_us)
-        skipped.append(missed)
-        total -= missed.count
-    if total and blocked:
-        skipped.append(Span(first, last, total, "overlap"))
-        return ClaimPlan((), tuple(skipped), following)
-    run, spans = _catch_up(rule, policies, first, last, total)
-    return ClaimPlan(run, (*skipped, *spans), following)
-
-
-def _window_us(policies: Policies) -> int:
-    return round(policies.catch_up_window * US)
-
-
-def _last(rule: DueRule, now: int) -> int:
-    last = rule.previous_us(now + 1)
-    assert last is not None, "a rule with an instant at or before now has a last one"
-    return last
-
-
-def _missed(rule: DueRule, due: int, last: int, total: int, limit: int) -> tuple[Span, int]:
-    """The span of instants before ``limit``, and the first instant after it."""
-    end = rule.previous_us(limit)
-    assert end is not None, "due itself lies before the limit"
-    count = total if end == last else rule.count_us(due, end + 1)
-    first = rule.next_us(end)
-    return Span(due, end, count, "missed"), last if first is None else first
-
-
-def _catch_up(
-    rule: DueRule, policies: Policies, first: int, last: int, total: int
-) -> tuple[tuple[int, ...], tuple[Span, ...]]:
-    if total == 0:
-        return (), ()
-    if total == 1:
-        return (first,), ()
-    if policies.catch_up is CatchUp.EARLIEST:
-        after = rule.next_us(first)
-        assert after is not None
-        return (first,), (Span(after, last, total - 1, "coalesced", first),)
-    if policies.catch_up is CatchUp.ALL:
-        return _all_in_turn(rule, policies.catch_up_limit, first, last, total)
-    before = rule.previous_us(last)
-    assert before is not None
-    return (last,), (Span(first, before, total - 1, "coalesced", last),)
-
-
-def _all_in_turn(
-    rule: DueRule, limit: int, first: int, last: int, total: int
-) -> tuple[tuple[int, ...], tuple[Span, ...]]:
-    run = [last]
-    while len(run) < min(limit, total):
-        before = rule.previous_us(run[-1])
-        assert before is not None
-        run.append(before)
-    run.reverse()
-    if len(run) == total:
-        return tuple(run), ()
-    end = rule.previous_us(run[0])
-    assert end is not None
-    return tuple(run), (Span(first, end, total - len(run), "missed"),)

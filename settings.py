@@ -47,6 +47,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Executions claimed and not ended, at most."""
     max_sleep: float = 30.0
     """The loop looks at the clock at least this often."""
+    concurrency_limits: dict[str, int] = {}
+    """How many executions of the events that name a limit may be claimed at once, by its name;
+    across all processes that share the database, which have to agree on it.
+    """
     lease: float = 15.0
     """How long this process is believed alive after its last sign of life."""
 
@@ -153,6 +157,10 @@ _RANGES: dict[str, tuple[float, float]] = {
     "retain_gaps": (0.0, 1000 * _YEAR),
 }
 
+LIMIT_SIZES = (1, 1_000_000)
+"""What the size of a named limit may be."""
+_MAX_LIMIT_NAME = 200
+
 POLICY_RANGES: dict[str, tuple[float, float]] = {
     "catch_up_window": (0.0, 100 * _YEAR),
     "catch_up_limit": (1, 10_000),
@@ -163,6 +171,8 @@ POLICY_RANGES: dict[str, tuple[float, float]] = {
     "retry_jitter": (0.0, 1.0),
     "timeout": (0.001, _YEAR),
     "pause_after_failures": (1, 1000),
+    "buffer_limit": (1, 100_000),
+    "priority": (-100, 100),
 }
 """What the numbers among the policies may be, in the settings and on an event."""
 
@@ -289,9 +299,22 @@ def _check_together(settings: Settings, problems: dict[str, str]) -> None:
         problems["claim_batch"] = "must not exceed claim_limit"
     if settings.restart_backoff > settings.restart_backoff_limit:
         problems["restart_backoff"] = "must not exceed restart_backoff_limit"
+    _check_limits(settings, problems)
     names = [rule.name for rule in settings.cleanup]
     for name in {name for name in names if names.count(name) > 1}:
         problems["cleanup"] = f"two file rules are named {name!r}"
+
+
+def _check_limits(settings: Settings, problems: dict[str, str]) -> None:
+    for name, size in settings.concurrency_limits.items():
+        path = f"concurrency_limits.{name}"
+        if not (name.strip() and name.isprintable() and len(name) <= _MAX_LIMIT_NAME):
+            problems[path] = f"a name has 1 to {_MAX_LIMIT_NAME} printable characters"
+        _check_range(path, size, LIMIT_SIZES, problems)
+    chosen = settings.policies.concurrency_limit
+    if chosen is not None and chosen not in settings.concurrency_limits:
+        near = did_you_mean(chosen, settings.concurrency_limits)
+        problems["policies.concurrency_limit"] = f"there is no such limit{near}"
 
 
 def _plain(text: str) -> str:

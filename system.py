@@ -178,7 +178,7 @@ class System:
             "loop",
             LoopActor,
             storage=self.storage,
-            store=ClaimStore(dialect, self.ids, self.node),
+            store=ClaimStore(dialect, self.ids, self.node, settings.concurrency_limits),
             executions=executions,
             ids=self.ids,
             node=self.node,

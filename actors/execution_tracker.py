@@ -46,6 +46,7 @@ from kalends.storage.gaps import list_gaps
 from kalends.storage.nodes import NodeStore, Rescue
 from kalends.storage.outcomes import OutcomeStore, Recorded
 from kalends.storage.overdue import find_overdue
+from kalends.storage.overlaps import Ended
 from kalends.storage.reports import make_report
 from kalends.storage.verify.walk import Verifier
 
@@ -203,6 +204,7 @@ class ExecutionTrackerActor(Actor):
         """
         self._beat().add_done_callback(self._beaten)
         self._audit()
+        self._storage.read(self._nodes.called_off).add_done_callback(self._called_off)
         self.after(self._lease / 3, message)
 
     def _beat(self) -> Future[Rescue]:
@@ -219,6 +221,15 @@ class ExecutionTrackerActor(Actor):
             self._disarm(done.value.paused)
             done.value.log()
             self._tell_loop(ClaimDue())
+        elif done.error is not None and not isinstance(done.error, KalendsError):
+            self.fail(done.error)
+
+    def _called_off(self, done: Future[Ended]) -> None:
+        """Other nodes have cancelled or terminated what runs here."""
+        ended = done.value
+        if ended is not None:
+            self._runner.cancel(ended.told)
+            self._runner.write_off(ended.terminated)
         elif done.error is not None and not isinstance(done.error, KalendsError):
             self.fail(done.error)
 

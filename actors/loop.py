@@ -83,6 +83,7 @@ class LoopActor(Actor):
         self._again = False
         self._full = False
         self._blocked_until: int | None = None
+        self._held_up = False
         self._wake: Timer | None = None
         self._wake_at: int | None = None
         self._retry_in = _RETRY_FIRST
@@ -125,9 +126,16 @@ class LoopActor(Actor):
         claimed = done.value
         if claimed is not None:
             self._runner.submit(claimed.claims)
+            # After it: among these may be what was claimed a moment before it had to make way.
+            self._runner.write_off(claimed.terminated)
+            self._runner.cancel(claimed.told)
             self.tell_self(
                 DueClaimed(
-                    len(claimed.claims), claimed.next_due, claimed.blocked_until, claimed.more
+                    len(claimed.claims),
+                    claimed.next_due,
+                    claimed.blocked_until,
+                    claimed.more,
+                    claimed.held_up,
                 )
             )
         elif isinstance(done.error, KalendsError):
@@ -141,6 +149,7 @@ class LoopActor(Actor):
         self._claiming = False
         self._retry_in = _RETRY_FIRST
         self._blocked_until = message.blocked_until
+        self._held_up = message.held_up
         if message.more or self._again:
             self._again = False
             self.claim(ClaimDue())
@@ -172,8 +181,8 @@ class LoopActor(Actor):
 
     @handles(SlotsFreed)
     def freed(self, message: SlotsFreed) -> None:
-        """Look again where a full queue or a running execution held something up."""
-        if self._full or self._blocked_until is not None:
+        """Look again where a full queue, a limit or a running execution held something up."""
+        if self._full or self._held_up or self._blocked_until is not None:
             self.claim(ClaimDue())
 
     def _sleep_until(self, wall_us: int) -> None:

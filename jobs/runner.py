@@ -281,6 +281,8 @@ class Runner:
 
     def cancel(self, execution_ids: Collection[str]) -> None:
         """Call off executions: what runs is told, what has not begun ends here. Idempotent."""
+        if not execution_ids:
+            return
         wanted = frozenset(execution_ids)
         with self._lock:
             found = [task for task in self._live.values() if task.claim.id in wanted]

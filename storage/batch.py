@@ -11,7 +11,8 @@ from kalends.clock import US
 from kalends.ids import IdSource
 from kalends.messages import Claim
 from kalends.model import EventStatus, Fate
-from kalends.policies import ClaimPlan, Overlap, Policies
+from kalends.planning import ClaimPlan
+from kalends.policies import Overlap, Policies
 from kalends.storage.models import EventRow, ExecutionRow
 from kalends.storage.rows import load_trigger
 from kalends.storage.sqlite import SqliteDialect
@@ -52,6 +53,8 @@ class Batch:
         event_id, due, version = columns[0], columns[6], columns[7]
         for instant in plan.run:
             self.claim(columns, instant, policies, manual=False)
+        for instant in plan.wait:
+            self._row(self._ids(), columns, instant, policies, attempt=0, node=None)
         self.advances.append((plan.next_due, event_id, version, due))
         if plan.next_due is None:
             self.ended.append((EventStatus.COMPLETED.value, self._now, event_id))
@@ -60,13 +63,26 @@ class Batch:
         """Claim one instant for this node."""
         claim = claim_of(columns, self._ids(), 1, due, policies, manual=manual)
         self.claims.append(claim)
+        self._row(claim.id, columns, due, policies, attempt=1, node=self._node, manual=manual)
+        return claim
+
+    def _row(
+        self,
+        execution_id: str,
+        columns: Sequence[Any],
+        due: int,
+        policies: Policies,
+        *,
+        attempt: int,
+        node: str | None,
+        manual: bool = False,
+    ) -> None:
         self.rows.append(
             (
-                claim.id, claim.event_id, due, claim.version, Fate.PENDING.value, 1, self._node,
-                self._now, int(manual), due, 0, None,
+                execution_id, columns[0], due, columns[7], Fate.PENDING.value, attempt, node,
+                self._now, int(manual), due, policies.priority, policies.concurrency_limit,
             )
         )  # fmt: skip
-        return claim
 
 
 class BatchWriter:
@@ -119,8 +135,9 @@ def claim_of(
         due=due,
         attempt=attempt,
         version=version,
-        serial=policies.overlap is Overlap.SKIP,
+        serial=policies.overlap is not Overlap.ALLOW_ALL,
         manual=manual,
         timeout_us=None if policies.timeout is None else round(policies.timeout * US),
         delay_us=delay,
+        priority=policies.priority,
     )

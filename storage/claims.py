@@ -3,81 +3,40 @@
 The transaction is ``BEGIN IMMEDIATE`` (storage.engine), so what is read here cannot change before
 it commits; the updates still name the version and ``next_due`` they were decided on. An event whose
 definition cannot be carried out is quarantined with the evidence, and the others go on.
+
+First comes what waits already, then what is due. Where a named limit has less room than there is
+to begin, the two are looked at together: higher priority first, then what has waited longest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import peewee
-from peewee import fn
 
+from kalends.errors import ValidationFailed
 from kalends.ids import IdSource
-from kalends.messages import Claim
-from kalends.model import EventStatus
-from kalends.policies import plan_claim
+from kalends.messages import Claim, WrittenOff
+from kalends.planning import plan_claim
 from kalends.storage.accounts import give_back
-from kalends.storage.batch import EVENT_PART, Batch, BatchWriter
+from kalends.storage.batch import Batch, BatchWriter
+from kalends.storage.due import DueEvents, earliest, earliest_within
 from kalends.storage.gaps import write_gap
 from kalends.storage.instants import execution_at, free_instant
 from kalends.storage.journal import Stamp
+from kalends.storage.limits import Rooms
 from kalends.storage.manual import claim_manually
-from kalends.storage.models import EventRow, ExecutionRow
-from kalends.storage.prepared import Prepared, hole
+from kalends.storage.models import ExecutionRow
+from kalends.storage.overlaps import carry_out, standing_of
 from kalends.storage.quarantine import quarantine, refuse
 from kalends.storage.rows import load_policies, load_trigger
 from kalends.storage.sqlite import SqliteDialect
-from kalends.storage.statuses import end_pauses, first_pause_end
-from kalends.storage.unowned import claim_unowned, first_ready
+from kalends.storage.statuses import end_pauses
+from kalends.storage.unowned import Waiting, first_ready, ready, take
 
 __all__ = ["ClaimStore", "Claimed"]
-
-_COLUMNS = (*EVENT_PART, EventRow.next_due, EventRow.version)
-_ACTIVE = EventRow.status == EventStatus.ACTIVE.value
-_BEGUN_HERE = (
-    ExecutionRow.event_id == EventRow.id,
-    ExecutionRow.ended_at.is_null(),
-    ExecutionRow.attempt > 0,
-)
-"""Executions of the event at hand that are claimed, run, or wait for another attempt. What waits
-for its first attempt does not overlap anything yet.
-"""
-_OPEN_COUNT = ExecutionRow.select(fn.COUNT(ExecutionRow.id)).where(*_BEGUN_HERE)
-
-_DUE = Prepared(
-    EventRow.select(*_COLUMNS, _OPEN_COUNT.alias("open_count"))
-    .where(_ACTIVE, EventRow.next_due <= hole("now"))
-    .order_by(EventRow.next_due)
-    .limit(hole("limit"))
-)
-_SOON = Prepared(
-    EventRow.select(*_COLUMNS, peewee.Value(0))
-    .where(
-        _ACTIVE,
-        EventRow.next_due > hole("now"),
-        EventRow.next_due <= hole("horizon"),
-        _OPEN_COUNT == 0,
-    )
-    .order_by(EventRow.next_due)
-    .limit(hole("limit"))
-)
-_BEGUN = Prepared(
-    ExecutionRow.select(ExecutionRow.id).where(
-        ExecutionRow.event_id == hole("event_id"),
-        ExecutionRow.ended_at.is_null(),
-        ExecutionRow.attempt > 0,
-    )
-)
-_EARLIEST = Prepared(
-    EventRow.select(fn.MIN(EventRow.next_due)).where(_ACTIVE, EventRow.next_due > hole("after"))
-)
-_EARLIEST_SOON = Prepared(
-    EventRow.select(fn.MIN(EventRow.next_due)).where(
-        _ACTIVE, EventRow.next_due > hole("now"), EventRow.next_due <= hole("horizon")
-    )
-)
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -87,19 +46,50 @@ class Claimed(msgspec.Struct, frozen=True):
     next_due: int | None
     """The earliest instant that is left and may be claimed ahead of time."""
     blocked_until: int | None
-    """The earliest instant that nothing can be done about ahead of time: its event still runs, or
-    a pause ends then.
+    """The earliest instant that nothing can be done about ahead of time: it is decided on when it
+    comes, or a pause ends then.
     """
     more: bool
     """True where the batch was full: claim again at once."""
+    held_up: bool = False
+    """True where something may wait for an execution to end."""
+    told: tuple[str, ...] = ()
+    """Executions of this node whose jobs are to be told to stop."""
+    terminated: tuple[WrittenOff, ...] = ()
+    """Executions of this node that have ended in the ledger, whatever their jobs do."""
+
+
+class _Round:
+    """One claim transaction, as far as it has come."""
+
+    def __init__(
+        self, db: peewee.Database, batch: Batch, rooms: Rooms, now: int, settled: Collection[str]
+    ) -> None:
+        self.db = db
+        self.batch = batch
+        self.rooms = rooms
+        self.now = now
+        self.settled = settled
+        self.taken: list[Claim] = []
+        self.told: list[str] = []
+        self.terminated: list[WrittenOff] = []
 
 
 class ClaimStore:
     """The unit-of-work functions of the loop."""
 
-    def __init__(self, dialect: SqliteDialect, ids: IdSource, node: str) -> None:
+    def __init__(
+        self,
+        dialect: SqliteDialect,
+        ids: IdSource,
+        node: str,
+        limits: Mapping[str, int] | None = None,
+    ) -> None:
+        """``limits``: how many executions of each named limit may be claimed at once."""
         self._ids = ids
         self._node = node
+        self._limits = dict(limits or {})
+        self._due = DueEvents(self._limits)
         self._writer = BatchWriter(dialect)
 
     def claim_due(
@@ -118,77 +108,119 @@ class ClaimStore:
         """
         stamp = Stamp(now=now, ids=self._ids, node=self._node)
         resumed = end_pauses(db, stamp, limit=limit)
-        claims = claim_unowned(
-            db, now=now, horizon=now + ahead, limit=limit, ids=self._ids, node=self._node
-        )
-        taken = len(claims)
-        rows = self._due_rows(db, now, ahead, limit)
-        batch = Batch(self._node, self._ids, now)
-        for *columns, open_count in rows:
-            if open_count:
-                open_count = self._open_count(db, columns[0], settled)
-            self._plan_one(db, batch, columns, open_count, now)
-        claims += self._write(db, batch)
+        rooms = Rooms(db, self._limits, settled)
+        this = _Round(db, Batch(self._node, self._ids, now), rooms, now, settled)
+        waiting = ready(db, now=now, horizon=now + ahead, full=rooms.full(), limit=limit)
+        for one in waiting:
+            if one.limit_name not in self._limits:
+                self._take(this, one)
+        more = self._share_limits(this, waiting, limit)
+        rows = self._due.unlimited(db, now=now, ahead=ahead, limit=limit)
+        for row in rows:
+            self._plan_one(this, row[:-1], begun=row[-1] > 0)
+        claims = this.taken + self._write(this)
         return Claimed(
             tuple(claims),
-            _earliest(db, now + ahead),
-            _earliest_blocked(db, now, now + ahead),
-            more=max(len(rows), taken, resumed) >= limit,
+            earliest(db, now + ahead),
+            earliest_within(db, now, now + ahead),
+            more=more or max(len(rows), len(waiting), resumed) >= limit,
+            held_up=bool(rooms.full()) or (first_ready(db, -1) or now + 1) <= now,
+            told=tuple(this.told),
+            terminated=tuple(this.terminated),
         )
 
-    def _due_rows(
-        self, db: peewee.Database, now: int, ahead: int, limit: int
-    ) -> list[tuple[Any, ...]]:
-        """Events due by now, and those due within the horizon that have no open execution."""
-        rows = _DUE.rows(db, now=now, limit=limit)
-        if len(rows) < limit and ahead > 0:
-            rows += _SOON.rows(db, now=now, horizon=now + ahead, limit=limit - len(rows))
-        return rows
+    # -- what waits, and what a limit counts ---------------------------------------------------
 
-    def _open_count(self, db: peewee.Database, event_id: str, settled: frozenset[str]) -> int:
-        found = _BEGUN.rows(db, event_id=event_id)
-        return sum(1 for (open_id,) in found if open_id not in settled)
+    def _take(self, this: _Round, one: Waiting) -> None:
+        try:
+            room = this.rooms.of(one.limit_name)
+            if room is None or room > 0:
+                this.taken.append(take(this.db, one, now=this.now, node=self._node))
+                this.rooms.take(one.limit_name)
+        except ValidationFailed as error:
+            self._quarantine(this, one.event_id, error)
 
-    def _plan_one(
-        self, db: peewee.Database, batch: Batch, columns: Sequence[Any], open_count: int, now: int
-    ) -> None:
+    def _share_limits(self, this: _Round, waiting: Sequence[Waiting], limit: int) -> bool:
+        """Give the room of each limit to what waits and to what is due; True where more of it may
+        be to be had.
+        """
+        more = False
+        due = bool(self._limits) and self._due.any_limited(this.db, now=this.now)
+        for name in self._limits if due or waiting else ():
+            room = this.rooms.of(name) or 0
+            most = min(limit, room + this.rooms.held[name])
+            rows = (
+                self._due.limited(this.db, name, now=this.now, room=room, limit=most) if due else []
+            )
+            mine = [one for one in waiting if one.limit_name == name]
+            entries: list[tuple[tuple[int, int], Waiting | Sequence[Any]]] = [
+                *(((-one.priority, one.ready_at), one) for one in mine),
+                *(((-priority, columns[6]), columns) for *columns, priority in rows),
+            ]
+            for _, entry in sorted(entries, key=lambda entry: entry[0]):
+                if isinstance(entry, Waiting):
+                    self._take(this, entry)
+                else:
+                    self._plan_one(this, entry, begun=True)
+            more |= len(rows) >= most > 0 and bool(this.rooms.of(name))
+        return more
+
+    # -- what is due ---------------------------------------------------------------------------
+
+    def _plan_one(self, this: _Round, columns: Sequence[Any], *, begun: bool) -> None:
         event_id, _, _, _, trigger_text, policies_text, due, version = columns
         try:
             rule = load_trigger(trigger_text)
             policies = load_policies(policies_text)
-            plan = plan_claim(rule, policies, due, now, open_count=open_count)
+            standing = standing_of(
+                this.db,
+                event_id,
+                policies,
+                begun=begun,
+                room=this.rooms.of(policies.concurrency_limit),
+                settled=this.settled,
+            )
+            plan = plan_claim(rule, policies, due, this.now, standing)
         except Exception as error:  # noqa: BLE001 (whatever a rule does is its event's own trouble)
-            self._quarantine(db, event_id, now, error)
+            self._quarantine(this, event_id, error)
             return
-        if plan is not None:
-            for span in plan.skipped:
-                write_gap(db, event_id, version, rule, span, now=now, ids=self._ids)
-            batch.add(columns, plan, policies)
+        if plan is None:
+            return
+        ended = carry_out(
+            this.db, plan.others, event_id, node=self._node, now=this.now, settled=this.settled
+        )
+        this.told += ended.told
+        this.terminated += ended.terminated
+        this.rooms.take(policies.concurrency_limit, len(plan.run) - ended.freed)
+        for span in plan.skipped:
+            write_gap(this.db, event_id, version, rule, span, now=this.now, ids=self._ids)
+        this.batch.add(columns, plan, policies)
 
-    def _quarantine(
-        self, db: peewee.Database, event_id: str, now: int, error: BaseException
-    ) -> None:
+    def _quarantine(self, this: _Round, event_id: str, error: BaseException) -> None:
         evidence = f"{type(error).__name__}: {error}"
-        quarantine(db, event_id, now=now, error=evidence, ids=self._ids, node=self._node)
+        quarantine(this.db, event_id, now=this.now, error=evidence, ids=self._ids, node=self._node)
 
-    def _write(self, db: peewee.Database, batch: Batch) -> list[Claim]:
+    def _write(self, this: _Round) -> list[Claim]:
+        batch = this.batch
         claims = batch.claims
-        if claims and self._writer.insert(db, batch.rows) != len(claims):
-            claims = self._settle_collisions(db, batch)
-        self._writer.advance(db, batch)
+        if batch.rows and self._writer.insert(this.db, batch.rows) != len(batch.rows):
+            written = self._settle_collisions(this.db, batch)
+            claims = [claim for claim in claims if claim.id in written]
+        self._writer.advance(this.db, batch)
         return claims
 
-    def _settle_collisions(self, db: peewee.Database, batch: Batch) -> list[Claim]:
-        """The claims whose row is there in the end.
+    def _settle_collisions(self, db: peewee.Database, batch: Batch) -> set[str]:
+        """The executions whose row is there in the end.
 
         A manual execution makes way for an instant of the rule; an instant that has a fate already
         keeps it.
         """
-        written = []
-        for claim, row in zip(batch.claims, batch.rows, strict=True):
-            found = execution_at(db, claim.event_id, claim.due)
-            if found is not None and found != claim.id:
-                free = free_instant(db, None, claim.event_id, claim.due + 1)
+        written = set()
+        for row in batch.rows:
+            execution_id, event_id, due = row[:3]
+            found = execution_at(db, event_id, due)
+            if found is not None and found != execution_id:
+                free = free_instant(db, None, event_id, due + 1)
                 moved = ExecutionRow.update(due=free).where(
                     ExecutionRow.id == found,
                     ExecutionRow.manual == 1,
@@ -196,7 +228,7 @@ class ClaimStore:
                 if free is None or not moved.execute(db):
                     continue
                 self._writer.insert(db, [row])
-            written.append(claim)
+            written.add(execution_id)
         return written
 
     # -- on demand -----------------------------------------------------------------------------
@@ -218,17 +250,3 @@ class ClaimStore:
     ) -> dict[str, int]:
         """Undo this node's claims that have not begun; see ``accounts.give_back``."""
         return give_back(db, claims, self._node, now=now)
-
-
-def _earliest(db: peewee.Database, after: int) -> int | None:
-    found = [
-        _EARLIEST.value(db, after=after),
-        first_ready(db, after),
-        first_pause_end(db, after),
-    ]
-    return min((due for due in found if due is not None), default=None)
-
-
-def _earliest_blocked(db: peewee.Database, now: int, horizon: int) -> int | None:
-    found = [_EARLIEST_SOON.value(db, now=now, horizon=horizon), first_pause_end(db, now)]
-    return min((due for due in found if due is not None and due <= horizon), default=None)

@@ -13,14 +13,24 @@ import peewee
 from kalends.drafts import Changes
 from kalends.errors import EventNotFound, ValidationFailed
 from kalends.model import EventStatus
-from kalends.policies import Policies, consistent
+from kalends.policies import Overlap, Policies, consistent
 from kalends.storage.models import EventRow
 from kalends.storage.paging import first_row
 from kalends.storage.rows import EVENT_COLUMNS, dump, dump_trigger, load_policies, load_trigger
 from kalends.triggers import Trigger
 
-__all__ = ["changed_fields", "event_row", "ids_by_name", "named", "write_event"]
+__all__ = [
+    "COPIES",
+    "changed_fields",
+    "event_row",
+    "ids_by_name",
+    "named",
+    "policy_columns",
+    "write_event",
+]
 
+COPIES = frozenset({"limit_name", "priority", "serial"})
+"""Columns that repeat what the policies say."""
 _CHUNK = 500
 
 
@@ -59,6 +69,16 @@ def ids_by_name(db: peewee.Database, names: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def policy_columns(policies: Policies) -> dict[str, Any]:
+    """The columns that policies are stored in."""
+    return {
+        "policies": dump(policies),
+        "limit_name": policies.concurrency_limit,
+        "priority": policies.priority,
+        "serial": int(policies.overlap is not Overlap.ALLOW_ALL),
+    }
+
+
 def changed_fields(old: dict[str, Any], changes: Changes, now: int) -> dict[str, Any]:
     """The columns of the row that ``changes`` really change, with their new values."""
     fresh: dict[str, Any] = {}
@@ -70,9 +90,9 @@ def changed_fields(old: dict[str, Any], changes: Changes, now: int) -> dict[str,
         fresh["tags"] = dump(changes.tags)
     if changes.policies is not msgspec.UNSET:
         current = msgspec.structs.asdict(_policies_or_default(old["policies"]))
-        text = dump(consistent(Policies(**{**current, **changes.policies})))
-        if text != old["policies"]:
-            fresh["policies"] = text
+        policies = consistent(Policies(**{**current, **changes.policies}))
+        if dump(policies) != old["policies"]:
+            fresh |= policy_columns(policies)
     if changes.trigger is not msgspec.UNSET and not _same_rule(changes.trigger, old["trigger"]):
         fresh["trigger"] = dump_trigger(changes.trigger.anchored(now))
     return fresh

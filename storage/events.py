@@ -19,7 +19,15 @@ from kalends.ids import IdSource
 from kalends.messages import Claim
 from kalends.model import Event, EventStatus, JournalKind, Reason
 from kalends.storage.accounts import close_account, first_due, give_back, opening
-from kalends.storage.event_rows import changed_fields, event_row, ids_by_name, named, write_event
+from kalends.storage.event_rows import (
+    COPIES,
+    changed_fields,
+    event_row,
+    ids_by_name,
+    named,
+    policy_columns,
+    write_event,
+)
 from kalends.storage.journal import Stamp, write_entry
 from kalends.storage.models import EventRow, TagRow
 from kalends.storage.rows import (
@@ -36,6 +44,7 @@ from kalends.triggers import Trigger
 
 __all__ = ["EventStore"]
 
+_COLUMN_NAMES = [field.name for field in EVENT_COLUMNS]
 _INSERT = EventRow.insert_many([dict.fromkeys(EVENT_COLUMNS)]).sql()[0]
 _INSERT_TAG = TagRow.insert(tag="", event_id="").sql()[0]
 _CHUNK = 500
@@ -133,27 +142,26 @@ class EventStore:
         event_id = self._ids()
         trigger = definition.trigger.anchored(now)
         accounted_from, next_due = first_due(trigger, now + 1, f"[{place}].trigger")
-        return (
-            event_id,
-            definition.name or f"{definition.job[:180]}-{event_id[-12:]}",
-            definition.job,
-            definition.arguments,
-            dump_trigger(trigger),
-            dump(definition.policies),
-            dump(definition.tags),
-            EventStatus.ACTIVE.value,
-            definition.note,
-            None,
-            None,
-            next_due,
-            accounted_from,
-            accounted_from,
-            0,
-            None,
-            1,
-            now,
-            now,
-        )
+        row = {
+            **dict.fromkeys(_COLUMN_NAMES),
+            **policy_columns(definition.policies),
+            "id": event_id,
+            "name": definition.name or f"{definition.job[:180]}-{event_id[-12:]}",
+            "job": definition.job,
+            "arguments": definition.arguments,
+            "trigger": dump_trigger(trigger),
+            "tags": dump(definition.tags),
+            "status": EventStatus.ACTIVE.value,
+            "note": definition.note,
+            "next_due": next_due,
+            "accounted_from": accounted_from,
+            "rule_since": accounted_from,
+            "streak_since": 0,
+            "version": 1,
+            "created_at": now,
+            "updated_at": now,
+        }
+        return tuple(row.values())
 
     def _flush(self, db: peewee.Database, rows: list[tuple[Any, ...]]) -> None:
         """Insert the rows not yet inserted (``rows`` keeps them, marked by the length already
@@ -241,8 +249,8 @@ class EventStore:
             event_id=event_id,
             node=self._node,
             author=author,
-            changed=sorted(set(fresh) - _FOLLOWS),
-            before={key: before[key] for key in fresh},
+            changed=sorted(set(fresh) - _FOLLOWS - COPIES),
+            before={key: before[key] for key in fresh if key not in COPIES},
             version=old["version"] + 1,
             **evidence,
         )

@@ -16,7 +16,7 @@ from kalends.clock import from_us
 from kalends.errors import ValidationFailed
 from kalends.messages import Claim
 from kalends.model import EventStatus, Execution, JournalKind, Reason
-from kalends.policies import Span
+from kalends.planning import Span
 from kalends.storage.accounts import give_back
 from kalends.storage.event_rows import event_row, named
 from kalends.storage.gaps import write_gap

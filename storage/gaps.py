@@ -6,7 +6,7 @@ import peewee
 
 from kalends.ids import IdSource
 from kalends.model import Fate, Gap, Page
-from kalends.policies import DueRule, Span
+from kalends.planning import DueRule, Span
 from kalends.queries import GapQuery
 from kalends.storage.models import GapRow
 from kalends.storage.paging import first_row, page

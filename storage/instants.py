@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import peewee
 
-from kalends.policies import DueRule
+from kalends.planning import DueRule
 from kalends.storage.models import ExecutionRow
 from kalends.storage.paging import first_row
 

@@ -22,6 +22,13 @@ _POLICIES = """
 ALTER TABLE events ADD COLUMN paused_until INTEGER;
 ALTER TABLE events ADD COLUMN streak_since INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE events ADD COLUMN limit_name TEXT;
+ALTER TABLE events ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE events ADD COLUMN serial INTEGER NOT NULL DEFAULT 1;
+UPDATE events SET serial = 0 WHERE policies LIKE '%"overlap":"allow_all"%';
+DROP INDEX events_due;
+CREATE INDEX events_due ON events (status, next_due, id, limit_name);
+CREATE INDEX events_limited ON events (limit_name, priority DESC, next_due)
+    WHERE ((status = 'active') AND (limit_name IS NOT NULL));
 CREATE INDEX events_pause_ends ON events (paused_until) WHERE (paused_until IS NOT NULL);
 ALTER TABLE executions ADD COLUMN ready_at INTEGER;
 ALTER TABLE executions ADD COLUMN moved_to INTEGER;
@@ -31,8 +38,12 @@ ALTER TABLE executions ADD COLUMN batch TEXT;
 ALTER TABLE executions ADD COLUMN cancel INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE executions ADD COLUMN still_running INTEGER NOT NULL DEFAULT 0;
 UPDATE executions SET ready_at = due WHERE ended_at IS NULL;
+DROP INDEX executions_open;
+CREATE INDEX executions_open ON executions (event_id, attempt) WHERE (ended_at IS NULL);
 DROP INDEX executions_unowned;
 CREATE INDEX executions_unowned ON executions (ready_at)
+    WHERE ((node IS NULL) AND (ended_at IS NULL));
+CREATE INDEX executions_line ON executions (event_id, ready_at, due)
     WHERE ((node IS NULL) AND (ended_at IS NULL));
 CREATE INDEX executions_limited ON executions (limit_name)
     WHERE (((limit_name IS NOT NULL) AND (node IS NOT NULL)) AND (ended_at IS NULL));

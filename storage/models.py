@@ -19,6 +19,7 @@ from peewee import (
 )
 
 __all__ = [
+    "LIMITED_EVENTS",
     "STILL_RUNNING",
     "TABLES",
     "UNWELL_ROWS",
@@ -52,8 +53,9 @@ class MetaRow(Model):
 
 class EventRow(Model):
     """One event. ``next_due`` is the first instant without a fate; ``rule_since`` when its trigger
-    was set; ``streak_since`` from when on its failures in a row are counted. ``limit_name`` is a
-    copy of the policy, for the index.
+    was set; ``streak_since`` from when on its failures in a row are counted. ``limit_name``,
+    ``priority`` and ``serial`` (0 under ``overlap="allow_all"``) are copies of its policies, for
+    the queries that look for what may begin.
     """
 
     id = TextField(primary_key=True)
@@ -72,6 +74,8 @@ class EventRow(Model):
     rule_since = BigIntegerField()
     streak_since = BigIntegerField(constraints=_ZERO)
     limit_name = TextField(null=True)
+    priority = IntegerField(constraints=_ZERO)
+    serial = IntegerField(constraints=[SQL("DEFAULT 1")])
     version = IntegerField()
     created_at = BigIntegerField()
     updated_at = BigIntegerField()
@@ -82,7 +86,25 @@ class EventRow(Model):
         strict_tables = True
 
 
-EventRow.add_index(EventRow.index(EventRow.status, EventRow.next_due, name="events_due"))
+EventRow.add_index(
+    EventRow.index(
+        EventRow.status, EventRow.next_due, EventRow.id, EventRow.limit_name, name="events_due"
+    )
+)
+LIMITED_EVENTS = Expression(EventRow.status, "=", SQL("'active'")) & EventRow.limit_name.is_null(
+    False
+)
+"""What the index ``events_limited`` is about: a query that is to use it says it like this."""
+
+EventRow.add_index(
+    EventRow.index(
+        EventRow.limit_name,
+        EventRow.priority.desc(),
+        EventRow.next_due,
+        where=LIMITED_EVENTS,
+        name="events_limited",
+    )
+)
 EventRow.add_index(
     EventRow.index(
         EventRow.name, unique=True, where=(EventRow.status != "deleted"), name="events_name"
@@ -176,7 +198,10 @@ ExecutionRow.add_index(
 ExecutionRow.add_index(ExecutionRow.index(ExecutionRow.due, name="executions_time"))
 ExecutionRow.add_index(
     ExecutionRow.index(
-        ExecutionRow.event_id, where=ExecutionRow.ended_at.is_null(), name="executions_open"
+        ExecutionRow.event_id,
+        ExecutionRow.attempt,
+        where=ExecutionRow.ended_at.is_null(),
+        name="executions_open",
     )
 )
 ExecutionRow.add_index(
@@ -184,6 +209,15 @@ ExecutionRow.add_index(
         ExecutionRow.ready_at,
         where=ExecutionRow.node.is_null() & ExecutionRow.ended_at.is_null(),
         name="executions_unowned",
+    )
+)
+ExecutionRow.add_index(
+    ExecutionRow.index(
+        ExecutionRow.event_id,
+        ExecutionRow.ready_at,
+        ExecutionRow.due,
+        where=ExecutionRow.node.is_null() & ExecutionRow.ended_at.is_null(),
+        name="executions_line",
     )
 )
 ExecutionRow.add_index(

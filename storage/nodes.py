@@ -26,6 +26,7 @@ from kalends.policies import Delivery, Policies
 from kalends.storage.accounts import Held, give_back
 from kalends.storage.journal import write_entry
 from kalends.storage.models import STILL_RUNNING, AttemptRow, EventRow, ExecutionRow, NodeRow
+from kalends.storage.overlaps import Ended, called_off, end_for_newer
 from kalends.storage.paging import first_row
 from kalends.storage.prepared import Prepared, hole
 from kalends.storage.rows import load_policies
@@ -205,6 +206,10 @@ class NodeStore:
             for id, event_id, due, attempt, manual in _HELD.rows(db, node=self._node, before=before)
         )
 
+    def called_off(self, db: peewee.Database) -> Ended:
+        """What other nodes have done to executions of this one; see ``overlaps.called_off``."""
+        return called_off(db, self._node)
+
     def give_back(self, db: peewee.Database, held: Sequence[Held | Claim], *, now: int) -> None:
         """Undo claims of this node that have not begun; see ``accounts.give_back``."""
         give_back(db, held, self._node, now=now)
@@ -222,17 +227,19 @@ class NodeStore:
                 ExecutionRow.id, fn.COALESCE(ExecutionRow.ready_at, ExecutionRow.due),
                 ExecutionRow.attempt, ExecutionRow.claimed_at, ExecutionRow.started_at,
                 EventRow.policies, EventRow.status, ExecutionRow.event_id, ExecutionRow.due,
-                ExecutionRow.manual,
+                ExecutionRow.manual, ExecutionRow.cancel,
             )
             .join(EventRow, peewee.JOIN.LEFT_OUTER, on=(EventRow.id == ExecutionRow.event_id))
             .where(ExecutionRow.node == node, ExecutionRow.ended_at.is_null())
         )  # fmt: skip
         reopened = 0
         lost: dict[str, tuple[str, Policies]] = {}
-        for *row, event_id, due, manual in list(query.tuples().execute(db)):
+        for *row, event_id, due, manual, told_to_stop in list(query.tuples().execute(db)):
             execution_id, ready_at, attempt, _, started_at, text, status = row
             policies = None if status == EventStatus.DELETED else _readable(text)
-            if started_at is None and ready_at > now:
+            if told_to_stop:
+                end_for_newer(db, execution_id, now=now)
+            elif started_at is None and ready_at > now:
                 # Claimed ahead, and the time to begin has not come: it cannot have begun.
                 held = Held(execution_id, event_id, due, attempt, bool(manual))
                 give_back(db, [held], node, now=now)

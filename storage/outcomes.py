@@ -203,7 +203,7 @@ class OutcomeStore:
         if policies is not None and not told_to_stop:
             plan = _plan(work.db, policies, outcome)
         if plan.ready_at is None:
-            self._end(work, outcome, plan, policies)
+            self._end(work, outcome, plan, policies, told_to_stop=bool(told_to_stop))
         else:
             self._reopen(work, outcome, claimed_at, plan.ready_at)
 
@@ -229,20 +229,28 @@ class OutcomeStore:
         work.ready.append(ready_at)
 
     def _end(
-        self, work: _Recording, outcome: Outcome, plan: RetryPlan, policies: Policies | None
+        self,
+        work: _Recording,
+        outcome: Outcome,
+        plan: RetryPlan,
+        policies: Policies | None,
+        *,
+        told_to_stop: bool,
     ) -> None:
-        """Make the outcome the execution's fate."""
+        """Make the outcome the execution's fate. What was told to stop made way for another one."""
         fate, error = outcome.fate, outcome.error
         if plan.forbidden:
             fate, error = Fate.FAILED, _forbidden(error)
-        changes: dict[str, Any] = {"reason": Reason.EXHAUSTED.value} if plan.exhausted else {}
+        reason = Reason.EXHAUSTED.value if plan.exhausted else None
+        if told_to_stop and fate is Fate.CANCELLED:
+            reason = Reason.OVERLAP.value
         ExecutionRow.update(
             fate=fate.value,
             started_at=outcome.started_us,
             ended_at=outcome.ended_us,
             error=None if error is None else dump(error),
             still_running=int(outcome.still_running),
-            **changes,
+            reason=reason,
         ).where(ExecutionRow.id == outcome.execution_id).execute(work.db)
         if fate in _FAILURES and policies is not None:
             paused = pause_after_failures(

@@ -179,8 +179,8 @@ def event_of(row: Sequence[Any]) -> Event:
     """
     (
         event_id, name, job, arguments, trigger, policies, tags, status, note, status_note,
-        paused_until, next_due, accounted_from, _rule_since, _streak_since, _limit_name, version,
-        created_at, updated_at,
+        paused_until, next_due, accounted_from, _rule_since, _streak_since, _limit_name, _priority,
+        _serial, version, created_at, updated_at,
     ) = row  # fmt: skip
     given = _json_or(arguments, _Arguments(), _Arguments)
     return Event(

@@ -19,7 +19,7 @@ from kalends.clock import from_us
 from kalends.errors import TransitionError, ValidationFailed
 from kalends.messages import Claim
 from kalends.model import EVENT_TRANSITIONS, EventStatus, JournalKind, Reason
-from kalends.policies import Span
+from kalends.planning import Span
 from kalends.storage.accounts import (
     PARKED,
     close_account,

@@ -44,9 +44,14 @@ class Node:
         self.name = name
         self.events = EventStore(dialect, ids, name)
         self.claims = ClaimStore(dialect, ids, name)
+        self._parts = (dialect, ids, name)
         self.executions = ExecutionStore()
         self.outcomes = OutcomeStore(dialect, ids, name)
         self.leases = NodeStore(ids, name, LEASE_US)
+
+    def limit(self, limits: dict[str, int] | None) -> None:
+        """Begin again with named limits in the settings."""
+        self.claims = ClaimStore(*self._parts, limits)
 
 
 class Ledger:

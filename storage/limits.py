@@ -1,0 +1,66 @@
+"""Named limits: how many executions may be claimed at once, across all events and nodes.
+
+What counts is an execution with the limit's name that a node holds and that has not ended. A claim
+transaction looks once and keeps count of what it gives out itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import peewee
+
+from kalends.errors import ValidationFailed, did_you_mean
+from kalends.storage.models import ExecutionRow
+from kalends.storage.prepared import Prepared
+
+__all__ = ["HOLDS_A_LIMIT", "Rooms"]
+
+HOLDS_A_LIMIT = (
+    ExecutionRow.limit_name.is_null(False)
+    & ExecutionRow.node.is_null(False)
+    & ExecutionRow.ended_at.is_null()
+)
+"""What the index ``executions_limited`` is about."""
+_HOLDERS = Prepared(
+    ExecutionRow.select(ExecutionRow.limit_name, ExecutionRow.id).where(HOLDS_A_LIMIT)
+)
+
+
+class Rooms:
+    """How much room each limit has, in one claim transaction."""
+
+    def __init__(
+        self, db: peewee.Database, sizes: Mapping[str, int], settled: Collection[str]
+    ) -> None:
+        """``settled`` are executions that have ended unrecorded yet: they hold nothing."""
+        self._room = dict(sizes)
+        self.held = dict.fromkeys(sizes, 0)
+        for name, execution_id in _HOLDERS.rows(db) if sizes else ():
+            if name in self._room and execution_id not in settled:
+                self._room[name] -= 1
+                self.held[name] += 1
+
+    def of(self, name: str | None) -> int | None:
+        """How many more may be claimed; None without a limit.
+
+        Raises ``ValidationFailed`` for a limit that this scheduler's settings do not have.
+        """
+        if name is None:
+            return None
+        if name not in self._room:
+            raise ValidationFailed(
+                f"the settings of this scheduler have no concurrency limit {name!r}"
+                f"{did_you_mean(name, self._room)}",
+                path="concurrency_limit",
+            )
+        return max(0, self._room[name])
+
+    def take(self, name: str | None, count: int = 1) -> None:
+        """So many more are claimed; negative: so many were ended."""
+        if name is not None:
+            self._room[name] -= count
+
+    def full(self) -> list[str]:
+        """The limits that have no room."""
+        return [name for name, room in self._room.items() if room <= 0]

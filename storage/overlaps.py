@@ -1,0 +1,139 @@
+"""What there is of an event when a decision is made, and what becomes of it by that decision."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import msgspec
+import peewee
+from peewee import fn
+
+from kalends.messages import WrittenOff
+from kalends.model import Fate, Reason
+from kalends.planning import Others, Standing
+from kalends.policies import Overlap, Policies
+from kalends.storage.models import STILL_RUNNING, ExecutionRow
+from kalends.storage.prepared import Prepared, hole
+
+__all__ = ["Ended", "called_off", "carry_out", "end_for_newer", "standing_of"]
+
+_QUEUEING = (Overlap.BUFFER_ONE, Overlap.BUFFER_ALL, Overlap.CANCEL_OTHER)
+_OF_EVENT = (ExecutionRow.event_id == hole("event_id")) & ExecutionRow.ended_at.is_null()
+_BEGUN = Prepared(
+    ExecutionRow.select(ExecutionRow.id, ExecutionRow.node, ExecutionRow.attempt).where(
+        _OF_EVENT, ExecutionRow.attempt > 0
+    )
+)
+_IN_LINE = (
+    ExecutionRow.node.is_null()
+    & (ExecutionRow.attempt == 0)
+    & ExecutionRow.batch.is_null()
+    & ExecutionRow.moved_to.is_null()
+)
+"""Waiting because others ran: neither moved by somebody, nor part of a backfill."""
+_WAITING = Prepared(
+    peewee.Select(
+        [ExecutionRow.select(ExecutionRow.id).where(_OF_EVENT, _IN_LINE).limit(hole("most"))],
+        [fn.COUNT(peewee.SQL("*"))],
+    )
+)
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """What a decision did to other executions of its event, as far as their node has to know."""
+
+    told: tuple[str, ...] = ()
+    """Executions whose jobs are to be told to stop."""
+    terminated: tuple[WrittenOff, ...] = ()
+    freed: int = 0
+    """How many places of the event's limit are free now."""
+
+
+def standing_of(
+    db: peewee.Database,
+    event_id: str,
+    policies: Policies,
+    *,
+    begun: bool,
+    room: int | None,
+    settled: Collection[str],
+) -> Standing:
+    """What of it the event's overlap policy asks for. ``begun``: whether executions may be claimed
+    or wait for another attempt. ``settled`` have ended, and only the record lacks.
+    """
+    overlap = policies.overlap
+    claimed = retrying = waiting = 0
+    if begun and overlap is not Overlap.ALLOW_ALL:
+        nodes = [node for id, node, _ in _BEGUN.rows(db, event_id=event_id) if id not in settled]
+        retrying = nodes.count(None)
+        claimed = len(nodes) - retrying
+    if overlap in _QUEUEING:
+        most = policies.buffer_limit if overlap is Overlap.BUFFER_ALL else 1
+        waiting = _WAITING.value(db, event_id=event_id, most=most)
+    return Standing(claimed, retrying, waiting, room)
+
+
+def carry_out(
+    db: peewee.Database,
+    others: Others,
+    event_id: str,
+    *,
+    node: str,
+    now: int,
+    settled: Collection[str],
+) -> Ended:
+    """Cancel or terminate what there is of an event. What waits for a further attempt ends at once;
+    what waits for its first one makes way where others are cancelled.
+    """
+    if others is Others.STAY:
+        return Ended()
+    told: list[str] = []
+    terminated: list[WrittenOff] = []
+    held = []
+    for execution_id, holder, attempt in _BEGUN.rows(db, event_id=event_id):
+        if execution_id in settled:
+            continue
+        if holder is None:
+            end_for_newer(db, execution_id, now=now)
+            continue
+        held.append(execution_id)
+        if others is Others.TERMINATE:
+            end_for_newer(db, execution_id, now=now, still_running=True)
+            if holder == node:
+                terminated.append(WrittenOff(execution_id, event_id, attempt, now))
+        else:
+            ExecutionRow.update(cancel=1).where(ExecutionRow.id == execution_id).execute(db)
+            if holder == node:
+                told.append(execution_id)
+    if others is Others.TERMINATE:
+        return Ended((), tuple(terminated), len(held))
+    ExecutionRow.update(fate=Fate.SKIPPED.value, reason=Reason.OVERLAP.value, ended_at=now).where(
+        ExecutionRow.event_id == event_id, ExecutionRow.ended_at.is_null(), _IN_LINE
+    ).execute(db)
+    return Ended(tuple(told))
+
+
+def called_off(db: peewee.Database, node: str) -> Ended:
+    """What others have cancelled or terminated of a node's own executions."""
+    told = ExecutionRow.select(ExecutionRow.id).where(
+        ExecutionRow.node == node, ExecutionRow.ended_at.is_null(), ExecutionRow.cancel == 1
+    )
+    terminated = ExecutionRow.select(
+        ExecutionRow.id, ExecutionRow.event_id, ExecutionRow.attempt, ExecutionRow.ended_at
+    ).where(ExecutionRow.node == node, STILL_RUNNING, ExecutionRow.ended_at.is_null(False))
+    return Ended(
+        tuple(execution_id for (execution_id,) in told.tuples().execute(db)),
+        tuple(WrittenOff(*row) for row in terminated.tuples().execute(db)),
+    )
+
+
+def end_for_newer(
+    db: peewee.Database, execution_id: str, *, now: int, still_running: bool = False
+) -> None:
+    """End an execution whose place a newer one takes."""
+    ExecutionRow.update(
+        fate=Fate.CANCELLED.value,
+        reason=Reason.OVERLAP.value,
+        ended_at=now,
+        still_running=int(still_running),
+    ).where(ExecutionRow.id == execution_id).execute(db)
