@@ -176,7 +176,8 @@ def words() -> Iterator[dict[str, Any]]:
     registry = kalends.Registry()
     registry.register(lambda *_args, **_kwargs: None, "work")
     start = pendulum.datetime(2027, 1, 4)
-    with VirtualScheduler(registry=registry, start=start) as scheduler:
+    limits = {"reports": 3}
+    with VirtualScheduler(registry=registry, start=start, concurrency_limits=limits) as scheduler:
         names = {name: getattr(kalends, name) for name in kalends.__all__}
         span = {"start": start.add(days=1), "end": start.add(days=60)}
         yield {**names, **span, "scheduler": scheduler, "job": registry.job}

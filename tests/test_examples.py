@@ -242,7 +242,7 @@ def test_an_example_says_what_it_should_and_leaves_nothing_behind(
 
 @pytest.mark.parametrize(
     ("name", "page"),
-    [("a_daylight_saving_night.py", "triggers.md"), ("an_outage_and_catch_up.py", "ledger.md")],
+    [("a_daylight_saving_night.py", "triggers.md"), ("an_outage_and_catch_up.py", "policies.md")],
 )
 def test_what_a_page_says_that_an_example_prints_is_what_it_prints(
     name: str, page: str, tmp_path: Path
