@@ -112,7 +112,7 @@ class LoopActor(Actor):
             return
         self._claiming = True
         now = self._clock.now_us()
-        settled = self._outbox.pending_ids()
+        settled = self._outbox.pending()
         limit = min(room, self._settings.claim_batch)
         future = self._storage.write(
             lambda db: self._store.claim_due(

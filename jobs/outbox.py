@@ -30,7 +30,7 @@ class Outbox:
         self._on_ready = on_ready
         self._lock = allocate_lock()
         self._outcomes: deque[Outcome] = deque()
-        self._attempts: dict[str, int] = {}
+        self._pending: dict[str, Outcome] = {}
         self._signalled = False
         self.dropped = 0
         """How many outcomes were ever dropped: names a place in the queue for good."""
@@ -48,7 +48,7 @@ class Outbox:
         with self._lock:
             self._outcomes.append(outcome)
             if not outcome.late:  # else another attempt may have the execution by now
-                self._attempts[outcome.execution_id] = outcome.attempt
+                self._pending[outcome.execution_id] = outcome
             rested, self._signalled = not self._signalled, True
             return rested
 
@@ -77,8 +77,8 @@ class Outbox:
             for _ in range(min(count, len(self._outcomes))):
                 outcome = self._outcomes.popleft()
                 self.dropped += 1
-                if not outcome.late and self._attempts.get(outcome.execution_id) == outcome.attempt:
-                    del self._attempts[outcome.execution_id]
+                if self._pending.get(outcome.execution_id) is outcome:
+                    del self._pending[outcome.execution_id]
 
     def rest(self) -> bool:
         """True: nothing is left, and the next outcome will call ``on_ready``. False: peek again."""
@@ -90,9 +90,10 @@ class Outbox:
 
     def holds(self, execution_id: str, attempt: int) -> bool:
         """True while this attempt has ended and is not recorded."""
-        return self._attempts.get(execution_id) == attempt
+        outcome = self._pending.get(execution_id)
+        return outcome is not None and outcome.attempt == attempt
 
-    def pending_ids(self) -> frozenset[str]:
-        """The executions that have ended and are not recorded."""
+    def pending(self) -> dict[str, Outcome]:
+        """How executions have ended whose record lacks, by their ids."""
         with self._lock:
-            return frozenset(self._attempts)
+            return dict(self._pending)

@@ -10,7 +10,7 @@ to begin, the two are looked at together: higher priority first, then what has w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -29,7 +29,7 @@ from kalends.storage.journal import Stamp
 from kalends.storage.limits import Rooms
 from kalends.storage.manual import claim_manually
 from kalends.storage.models import ExecutionRow
-from kalends.storage.overlaps import carry_out, standing_of
+from kalends.storage.overlaps import Settled, carry_out, standing_of
 from kalends.storage.quarantine import quarantine, refuse
 from kalends.storage.rows import load_policies, load_trigger
 from kalends.storage.sqlite import SqliteDialect
@@ -63,7 +63,7 @@ class _Round:
     """One claim transaction, as far as it has come."""
 
     def __init__(
-        self, db: peewee.Database, batch: Batch, rooms: Rooms, now: int, settled: Collection[str]
+        self, db: peewee.Database, batch: Batch, rooms: Rooms, now: int, settled: Settled
     ) -> None:
         self.db = db
         self.batch = batch
@@ -99,12 +99,12 @@ class ClaimStore:
         now: int,
         ahead: int,
         limit: int,
-        settled: frozenset[str],
+        settled: Settled,
     ) -> Claimed:
         """Decide on everything due by ``now``, and claim ahead what is due within ``ahead``
         microseconds.
 
-        ``settled`` are executions of this node that have ended but are not recorded yet.
+        ``settled`` are outcomes of this node that are not recorded yet, by their executions.
         """
         stamp = Stamp(now=now, ids=self._ids, node=self._node)
         resumed = end_pauses(db, stamp, limit=limit)
@@ -187,7 +187,13 @@ class ClaimStore:
         if plan is None:
             return
         ended = carry_out(
-            this.db, plan.others, event_id, node=self._node, now=this.now, settled=this.settled
+            this.db,
+            plan.others,
+            event_id,
+            policies,
+            node=self._node,
+            now=this.now,
+            settled=this.settled,
         )
         this.told += ended.told
         this.terminated += ended.terminated

@@ -33,7 +33,7 @@ class Rooms:
     def __init__(
         self, db: peewee.Database, sizes: Mapping[str, int], settled: Collection[str]
     ) -> None:
-        """``settled`` are executions that have ended unrecorded yet: they hold nothing."""
+        """``settled`` are executions whose attempt has ended unrecorded yet: they hold nothing."""
         self._room = dict(sizes)
         self.held = dict.fromkeys(sizes, 0)
         for name, execution_id in _HOLDERS.rows(db) if sizes else ():

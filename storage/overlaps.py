@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 
 import msgspec
 import peewee
 from peewee import fn
 
-from kalends.messages import WrittenOff
+from kalends.messages import Outcome, WrittenOff
 from kalends.model import Fate, Reason
 from kalends.planning import Others, Standing
 from kalends.policies import Overlap, Policies
@@ -39,6 +39,10 @@ _WAITING = Prepared(
 )
 
 
+Settled = Mapping[str, Outcome]
+"""Outcomes that are not recorded yet, by their executions."""
+
+
 class Ended(msgspec.Struct, frozen=True):
     """What a decision did to other executions of its event, as far as their node has to know."""
 
@@ -56,15 +60,19 @@ def standing_of(
     *,
     begun: bool,
     room: int | None,
-    settled: Collection[str],
+    settled: Settled,
 ) -> Standing:
     """What of it the event's overlap policy asks for. ``begun``: whether executions may be claimed
-    or wait for another attempt. ``settled`` have ended, and only the record lacks.
+    or wait for another attempt.
     """
     overlap = policies.overlap
     claimed = retrying = waiting = 0
     if begun and overlap is not Overlap.ALLOW_ALL:
-        nodes = [node for id, node, _ in _BEGUN.rows(db, event_id=event_id) if id not in settled]
+        nodes = [
+            node
+            for execution_id, node, _ in _BEGUN.rows(db, event_id=event_id)
+            if not _is_over(settled.get(execution_id), policies)
+        ]
         retrying = nodes.count(None)
         claimed = len(nodes) - retrying
     if overlap in _QUEUEING:
@@ -77,10 +85,11 @@ def carry_out(
     db: peewee.Database,
     others: Others,
     event_id: str,
+    policies: Policies,
     *,
     node: str,
     now: int,
-    settled: Collection[str],
+    settled: Settled,
 ) -> Ended:
     """Cancel or terminate what there is of an event. What waits for a further attempt ends at once;
     what waits for its first one makes way where others are cancelled.
@@ -91,7 +100,7 @@ def carry_out(
     terminated: list[WrittenOff] = []
     held = []
     for execution_id, holder, attempt in _BEGUN.rows(db, event_id=event_id):
-        if execution_id in settled:
+        if _is_over(settled.get(execution_id), policies):
             continue
         if holder is None:
             end_for_newer(db, execution_id, now=now)
@@ -111,6 +120,13 @@ def carry_out(
         ExecutionRow.event_id == event_id, ExecutionRow.ended_at.is_null(), _IN_LINE
     ).execute(db)
     return Ended(tuple(told))
+
+
+def _is_over(outcome: Outcome | None, policies: Policies) -> bool:
+    """Whether only the record lacks of an execution: it has ended, and no attempt can follow."""
+    if outcome is None or outcome.ask is not None:
+        return False
+    return not policies.retries or outcome.fate in (Fate.SUCCEEDED, Fate.CANCELLED)
 
 
 def called_off(db: peewee.Database, node: str) -> Ended:

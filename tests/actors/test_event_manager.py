@@ -42,7 +42,7 @@ def claim_meanwhile(virtual: Any, taken: list[Any]) -> None:
     system, now = virtual.system, virtual.clock.now_us()
     store = ClaimStore(system.storage.dialect, system.ids, system.node)
     claimed = system.storage.write(
-        lambda db: store.claim_due(db, now=now, ahead=250_000, limit=10, settled=frozenset())
+        lambda db: store.claim_due(db, now=now, ahead=250_000, limit=10, settled={})
     )
 
     def submit(done: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -130,15 +130,32 @@ class Ledger:
         ahead: float = 0.0,
         limit: int = 1000,
         node: Node | None = None,
-        settled: frozenset[str] = frozenset(),
+        settled: Sequence[Outcome] = (),
     ) -> Claimed:
         return self.run(
             (node or self.here).claims.claim_due,
             now=self.now,
             ahead=round(ahead * US),
             limit=limit,
-            settled=settled,
+            settled={outcome.execution_id: outcome for outcome in settled},
         )
+
+    def outcome(
+        self, claim: Claim, fate: Fate = Fate.SUCCEEDED, took: float = 0.0, **more: Any
+    ) -> Outcome:
+        """The outcome of a claim that began now and ends ``took`` seconds later."""
+        return Outcome(
+            execution_id=claim.id,
+            event_id=claim.event_id,
+            attempt=claim.attempt,
+            fate=fate,
+            started_us=self.now,
+            ended_us=self.now + round(took * US),
+            **more,
+        )
+
+    def record(self, *outcomes: Outcome, node: Node | None = None) -> Recorded:
+        return self.run((node or self.here).outcomes.record, outcomes, now=self.now)
 
     def end(
         self,
@@ -150,20 +167,8 @@ class Ledger:
     ) -> tuple[str, ...]:
         """Record that the claims began now and ended ``took`` seconds later."""
         failure = Failure(type="Oops", message="no") if fate is Fate.FAILED else None
-        outcomes = [
-            Outcome(
-                execution_id=claim.id,
-                event_id=claim.event_id,
-                attempt=claim.attempt,
-                fate=fate,
-                started_us=self.now,
-                ended_us=self.now + round(took * US),
-                result=result,
-                error=failure,
-            )
-            for claim in claims
-        ]
-        return self.run((node or self.here).outcomes.record, outcomes, now=self.now).rejected
+        outcomes = [self.outcome(it, fate, took, result=result, error=failure) for it in claims]
+        return self.record(*outcomes, node=node).rejected
 
     def fail(
         self,
@@ -175,18 +180,9 @@ class Ledger:
         took: float = 0.0,
     ) -> Recorded:
         """Record that the claim began now and raised what bears these names."""
-        outcome = Outcome(
-            execution_id=claim.id,
-            event_id=claim.event_id,
-            attempt=claim.attempt,
-            fate=fate,
-            started_us=self.now,
-            ended_us=self.now + round(took * US),
-            error=Failure(type=kinds[0] if kinds else "Oops", message="no"),
-            kinds=kinds,
-            ask=ask,
-        )
-        return self.run((node or self.here).outcomes.record, [outcome], now=self.now)
+        error = Failure(type=kinds[0] if kinds else "Oops", message="no")
+        outcome = self.outcome(claim, fate, took, error=error, kinds=kinds, ask=ask)
+        return self.record(outcome, node=node)
 
     def execution(self, execution_id: str) -> Execution:
         return self.run(self.here.executions.get, execution_id)

@@ -81,7 +81,7 @@ class Life:
             ahead=self.rng.choice([0.0, 0.0, 1.0, 5.0]),
             limit=self.rng.choice([1, 3, 1000]),
             node=node,
-            settled=frozenset(claim.id for claim in self.held[node.name][:1]),
+            settled=[self.ledger.outcome(claim) for claim in self.held[node.name][:1]],
         )
         self.held[node.name] += found.claims
 

@@ -8,8 +8,9 @@ import pytest
 
 from kalends.clock import US, from_us
 from kalends.errors import ConflictError, EventNotFound, ValidationFailed
-from kalends.model import EventStatus, JournalKind
+from kalends.model import EventStatus, Fate, JournalKind
 from kalends.queries import JournalQuery
+from kalends.retrying import Ask
 from kalends.storage import claims as claims_module
 from kalends.storage.journal import list_entries
 from kalends.storage.models import EventRow, ExecutionRow
@@ -83,9 +84,33 @@ def test_an_execution_that_ended_but_is_not_recorded_yet_does_not_block(ledger: 
     ledger.clock.advance(10.0)
     held = ledger.claim().claims
     ledger.clock.advance(10.0)
-    settled = frozenset(claim.id for claim in held)
+    settled = [ledger.outcome(claim) for claim in held]
     assert len(ledger.claim(settled=settled).claims) == 1
     assert ledger.gaps(event_id) == []
+
+
+@pytest.mark.parametrize(
+    ("fate", "ask", "retries", "over"),
+    [
+        (Fate.FAILED, None, 0, True),
+        (Fate.FAILED, None, 1, False),
+        (Fate.TIMED_OUT, None, 1, False),
+        (Fate.FAILED, Ask(True, 5), 0, False),
+        (Fate.CANCELLED, Ask(False, 5), 0, False),
+        (Fate.CANCELLED, None, 1, True),
+        (Fate.SUCCEEDED, None, 1, True),
+    ],
+)
+def test_what_may_be_tried_again_and_is_not_recorded_yet_still_counts_as_running(
+    ledger: Ledger, fate: Fate, ask: Ask | None, retries: int, over: bool
+) -> None:
+    event_id = ledger.add(every(seconds=10), retries=retries)
+    ledger.clock.advance(10.0)
+    (claim,) = ledger.claim().claims
+    ledger.clock.advance(10.0)
+    settled = [ledger.outcome(claim, fate, ask=ask)]
+    assert len(ledger.claim(settled=settled).claims) == over
+    assert ledger.gaps(event_id) == ([] if over else [(20, 20, 1, "skipped", "overlap")])
 
 
 @pytest.mark.parametrize(

@@ -325,13 +325,6 @@ def test_an_outcome_that_comes_after_the_retry_changes_nothing(ledger: Ledger, f
 # -- many at once ------------------------------------------------------------------------------
 
 
-def outcome(ledger: Ledger, claim: Claim, fate: Fate) -> Outcome:
-    return Outcome(
-        execution_id=claim.id, event_id=claim.event_id, attempt=1, fate=fate,
-        started_us=ledger.now, ended_us=ledger.now,
-    )  # fmt: skip
-
-
 def statements(ledger: Ledger, outcomes: list[Outcome]) -> tuple[Recorded, list[str]]:
     """What recording them answers, and the statements it runs, each once for all its rows."""
     seen: list[str] = []
@@ -353,7 +346,7 @@ def statements(ledger: Ledger, outcomes: list[Outcome]) -> tuple[Recorded, list[
     ledger.dialect.execute_many = counted  # type: ignore[method-assign]
     connection.exec_trace = trace
     try:
-        recorded = ledger.run(ledger.here.outcomes.record, outcomes, now=ledger.now)
+        recorded = ledger.record(*outcomes)
     finally:
         connection.exec_trace = None
         ledger.dialect.execute_many = many  # type: ignore[method-assign]
@@ -364,7 +357,7 @@ def test_any_number_of_successes_is_one_statement(ledger: Ledger) -> None:
     ledger.create(*(ledger.definition(every(seconds=10), **SOON) for _ in range(500)))
     ledger.clock.advance(10.0)
     held = ledger.claim().claims
-    recorded, seen = statements(ledger, [outcome(ledger, c, Fate.SUCCEEDED) for c in held])
+    recorded, seen = statements(ledger, [ledger.outcome(c, Fate.SUCCEEDED) for c in held])
     assert recorded == Recorded()
     assert [sql.rpartition(" * ")[2] for sql in seen] == ["500"]
 
@@ -374,7 +367,7 @@ def test_failures_among_successes_cost_them_no_statement(ledger: Ledger) -> None
     ledger.clock.advance(10.0)
     held = ledger.claim().claims
     fates = [Fate.FAILED if place % 100 == 50 else Fate.SUCCEEDED for place in range(500)]
-    outcomes = [outcome(ledger, c, fate) for c, fate in zip(held, fates, strict=True)]
+    outcomes = [ledger.outcome(c, fate) for c, fate in zip(held, fates, strict=True)]
     recorded, seen = statements(ledger, outcomes)
     assert recorded == Recorded(ready_at=ledger.now + 60 * US)
     assert [sql.rpartition(" * ")[2] for sql in seen if " * " in sql] == ["495"]

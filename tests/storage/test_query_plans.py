@@ -88,7 +88,7 @@ def test_claiming_does_the_same_in_a_database_without_statistics(ledger: Ledger)
     ledger.create(*(ledger.definition(every(seconds=10)) for _ in range(20)))
     claim = ledger.here.claims.claim_due
     with _seen(ledger.db.connection()) as seen:
-        ledger.run(claim, now=ledger.now, ahead=10 * US, limit=100, settled=frozenset())
+        ledger.run(claim, now=ledger.now, ahead=10 * US, limit=100, settled={})
     steps = []
     for sql, values in seen:
         if sql.lstrip().upper().startswith("SELECT"):
@@ -107,7 +107,7 @@ def test_claiming_looks_at_what_is_due_and_at_what_is_open(
         now=ledger.now,
         ahead=10 * US,
         limit=100,
-        settled=frozenset(),
+        settled={},
     )
     check(found, "events_due", "executions_open", "executions_unowned")
     assert [step for step in found if "executions_time" in step] == []

@@ -25,23 +25,16 @@ def begin(ledger: Ledger, **policies: Any) -> Claim:
 
 
 def timed_out(ledger: Ledger, claim: Claim) -> Outcome:
-    return Outcome(
-        execution_id=claim.id, event_id=claim.event_id, attempt=claim.attempt, fate=Fate.TIMED_OUT,
-        started_us=ledger.now, ended_us=ledger.now, kinds=("TimeoutError",), still_running=True,
-    )  # fmt: skip
-
-
-def record(ledger: Ledger, *outcomes: Outcome) -> Recorded:
-    return ledger.run(ledger.here.outcomes.record, outcomes, now=ledger.now)
+    return ledger.outcome(claim, Fate.TIMED_OUT, kinds=("TimeoutError",), still_running=True)
 
 
 def test_a_job_that_timed_out_still_runs_until_its_late_outcome_comes(ledger: Ledger) -> None:
     claim = begin(ledger)
     end = timed_out(ledger, claim)
-    assert record(ledger, end) == record(ledger, end) == Recorded(), "twice, as after a crash"
+    assert ledger.record(end) == ledger.record(end) == Recorded(), "twice, as after a crash"
     assert ledger.execution(claim.id).still_running
     late = msgspec.structs.replace(end, fate=Fate.SUCCEEDED, late=True, ended_us=ledger.now + 5)
-    assert record(ledger, late) == Recorded()
+    assert ledger.record(late) == Recorded()
     over = ledger.execution(claim.id)
     assert (over.fate, over.still_running, over.duration) == (Fate.TIMED_OUT, False, 0.0)
 
@@ -49,7 +42,7 @@ def test_a_job_that_timed_out_still_runs_until_its_late_outcome_comes(ledger: Le
 def test_the_end_and_the_late_outcome_may_come_together(ledger: Ledger) -> None:
     claim = begin(ledger)
     end = timed_out(ledger, claim)
-    assert record(ledger, end, msgspec.structs.replace(end, late=True)) == Recorded()
+    assert ledger.record(end, msgspec.structs.replace(end, late=True)) == Recorded()
     assert not ledger.execution(claim.id).still_running
 
 
@@ -58,11 +51,11 @@ def test_a_late_outcome_of_an_attempt_that_was_tried_again_changes_nothing(
 ) -> None:
     claim = begin(ledger, retries=1, retry_delay=60.0, retry_jitter=0.0)
     end = timed_out(ledger, claim)
-    record(ledger, end)
+    ledger.record(end)
     ledger.clock.advance(60.0)
     assert len(ledger.claim().claims) == 1
     before = ledger.execution(claim.id)
-    assert record(ledger, msgspec.structs.replace(end, late=True)) == Recorded()
+    assert ledger.record(msgspec.structs.replace(end, late=True)) == Recorded()
     assert ledger.execution(claim.id) == before
 
 
@@ -70,7 +63,7 @@ def test_a_late_outcome_of_an_attempt_that_was_tried_again_changes_nothing(
 def test_nothing_still_runs_of_a_process_that_is_gone(ledger: Ledger, how: str) -> None:
     ledger.run(ledger.here.leases.register, now=ledger.now)
     claim = begin(ledger)
-    record(ledger, timed_out(ledger, claim))
+    ledger.record(timed_out(ledger, claim))
     if how == "leave":
         ledger.run(ledger.here.leases.leave, now=ledger.now, abandoned=0)
     else:

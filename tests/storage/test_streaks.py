@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kalends.clock import US
-from kalends.messages import Claim, Outcome
+from kalends.messages import Claim
 from kalends.model import EventStatus, Fate
 from kalends.queries import JournalQuery
 from kalends.retrying import Ask
@@ -35,14 +35,7 @@ def live(ledger: Ledger, *fates: Fate) -> None:
         if fate is L:
             ledger.run(ledger.here.leases.leave, now=ledger.now, abandoned=1)
         else:
-            ledger.run(ledger.here.outcomes.record, [outcome(ledger, claim, fate)], now=ledger.now)
-
-
-def outcome(ledger: Ledger, claim: Claim, fate: Fate) -> Outcome:
-    return Outcome(
-        execution_id=claim.id, event_id=claim.event_id, attempt=1, fate=fate,
-        started_us=ledger.now, ended_us=ledger.now,
-    )  # fmt: skip
+            ledger.record(ledger.outcome(claim, fate))
 
 
 def fold(ledger: Ledger, keep: int) -> int:
@@ -148,8 +141,8 @@ def test_a_success_in_the_same_batch_counts_in_its_place(ledger: Ledger) -> None
         ledger.clock.advance(10.0)
         held += ledger.claim().claims
     fates = [F, S, F]
-    outcomes = [outcome(ledger, claim, fate) for claim, fate in zip(held, fates, strict=True)]
-    recorded = ledger.run(ledger.here.outcomes.record, outcomes, now=ledger.now)
+    outcomes = [ledger.outcome(claim, fate) for claim, fate in zip(held, fates, strict=True)]
+    recorded = ledger.record(*outcomes)
     assert recorded.paused == ()
     assert in_a_row(ledger, event_id) == 1
 
