@@ -65,13 +65,12 @@ def test_its_logger_and_every_other_carry_event_execution_and_attempt(
         structlog.get_logger().info("by_any_logger")
 
     rig.job("talks")(talks)
-    before = structlog.get_config()
     structlog.configure(processors=[structlog.contextvars.merge_contextvars, keep])
     try:
         rig.runner.submit([claim("x7", job="talks", attempt=2)])
         rig.wait(1)
     finally:
-        structlog.configure(**before)
+        structlog.reset_defaults()
     bound = {
         "event_id": "event-of-x7",
         "event_name": "nightly",

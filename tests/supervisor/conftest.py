@@ -178,13 +178,12 @@ def bench() -> Iterator[Bench]:
         made.logged.append({**entry, "level": method})
         raise structlog.DropEvent
 
-    before = structlog.get_config()
     structlog.configure(processors=[capture])
     yield made
     made.hub.call(made.let_go.set)
     made.settle()
     assert made.hub.stop(WAIT)
-    structlog.configure(**before)
+    structlog.reset_defaults()
 
 
 @pytest.fixture
