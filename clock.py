@@ -7,6 +7,7 @@ something is due; monotonic time says how long to wait. They never meet in one s
 from __future__ import annotations
 
 import datetime as dt
+import sys
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -41,6 +42,11 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds from an arbitrary start; never goes back. Stops while a machine is suspended."""
 
+    def slept(self) -> float:
+        """Seconds that the machine was suspended, from an arbitrary start; 0.0 where it cannot
+        tell.
+        """
+
     def real_seconds(self, seconds: float) -> float | None:
         """How long a thread really has to wait for ``seconds`` of this clock; None: until told."""
 
@@ -58,6 +64,11 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def slept(self) -> float:
+        if sys.platform != "linux":
+            return 0.0
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
     def real_seconds(self, seconds: float) -> float | None:
         return seconds

@@ -153,6 +153,8 @@ class JournalKind(StrEnum):
     NODE_STARTED = "node_started"
     NODE_STOPPED = "node_stopped"
     NODE_DIED = "node_died"
+    DOWNTIME = "downtime"
+    SUSPENDED = "suspended"
     CLOCK_JUMPED = "clock_jumped"
     ACTOR_CRASHED = "actor_crashed"
     ACTOR_RESTARTED = "actor_restarted"

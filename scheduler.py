@@ -207,6 +207,6 @@ class Scheduler(Verbs):
 
 def _check_clock(clock: object) -> None:
     """Refuse what is not a ``kalends.clock.Clock``."""
-    for method in ("now_us", "monotonic", "real_seconds", "on_change"):
+    for method in ("now_us", "monotonic", "slept", "real_seconds", "on_change"):
         if clock is not None and not callable(getattr(clock, method, None)):
             raise ValidationFailed(f"clock must have a method {method}()", path="clock")

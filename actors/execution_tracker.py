@@ -103,7 +103,7 @@ class ExecutionTrackerActor(Actor):
         """
         if self._enabled:
             if self.cell.incarnation == 1:
-                self._beat().get().log()
+                self._beat(self._nodes.enter).get().log()
                 self.after(self._lease / 3, Heartbeat())
             else:
                 self.heartbeat(Heartbeat())
@@ -202,16 +202,16 @@ class ExecutionTrackerActor(Actor):
 
         A refusal of the storage is tried again at the next beat.
         """
-        self._beat().add_done_callback(self._beaten)
+        self._beat(self._nodes.renew).add_done_callback(self._beaten)
         self._audit()
         self._storage.read(self._nodes.called_off).add_done_callback(self._called_off)
         self.after(self._lease / 3, message)
 
-    def _beat(self) -> Future[Rescue]:
+    def _beat(self, enter: Callable[..., object]) -> Future[Rescue]:
         now = self._clock.now_us()
 
         def unit(db: Any) -> Rescue:
-            self._nodes.renew(db, now=now)
+            enter(db, now=now)
             return self._nodes.rescue(db, now=now)
 
         return self._storage.write(unit)

@@ -12,7 +12,8 @@ from typing import Any
 
 from kalends.actors.hub import Timer
 from kalends.actors.runtime import Actor, handles
-from kalends.clock import US, Clock
+from kalends.actors.stopwatch import Stopwatch
+from kalends.clock import US, Clock, from_us
 from kalends.errors import KalendsError, NotInitialized
 from kalends.futures import Future
 from kalends.ids import IdSource
@@ -37,19 +38,10 @@ from kalends.storage.engine import Storage
 from kalends.storage.executions import ExecutionStore
 from kalends.storage.journal import write_entry
 
-__all__ = ["LoopActor", "jump_of"]
+__all__ = ["LoopActor"]
 
 _log = get_log()
-_JUMP = 1.0
-"""Seconds by which wall and monotonic time may part between two looks: more is a jump.
-"""
 _RETRY_FIRST, _RETRY_LIMIT = 0.05, 5.0
-
-
-def jump_of(wall_us: int, monotonic: float) -> float | None:
-    """How far (seconds) the wall clock jumped, when both clocks moved so far; None: it did not."""
-    moved = wall_us / US - monotonic
-    return moved if abs(moved) > _JUMP else None
 
 
 class LoopActor(Actor):
@@ -87,7 +79,7 @@ class LoopActor(Actor):
         self._wake: Timer | None = None
         self._wake_at: int | None = None
         self._retry_in = _RETRY_FIRST
-        self._seen = (clock.now_us(), clock.monotonic())
+        self._stopwatch = Stopwatch(clock)
 
     def on_start(self) -> None:
         """Look at once: what is due may have been due for long."""
@@ -98,7 +90,7 @@ class LoopActor(Actor):
     @handles(ClaimDue)
     def claim(self, message: ClaimDue) -> None:
         """Start a claim transaction, unless one is under way: its end looks again."""
-        self._notice_jump()
+        self._look_at_clocks()
         if self._runner.halted:
             return
         if self._claiming:
@@ -186,32 +178,35 @@ class LoopActor(Actor):
             self.claim(ClaimDue())
 
     def _sleep_until(self, wall_us: int) -> None:
+        self._look_at_clocks()  # a sleep that is cut short here may have been too long already
         if self._wake is not None:
             self._wake.cancel()
         self._wake_at = wall_us
-        wait = (wall_us - self._clock.now_us()) / US
+        wait = min((wall_us - self._clock.now_us()) / US, self._settings.max_sleep)
+        self._stopwatch.expect(max(wait, 0.0))
         if wait <= 0:
             self._wake = None
             self.tell_self(ClaimDue())
         else:
-            self._wake = self.after(min(wait, self._settings.max_sleep), ClaimDue())
+            self._wake = self.after(wait, ClaimDue())
 
-    def _notice_jump(self) -> None:
-        now, monotonic = self._clock.now_us(), self._clock.monotonic()
-        jump = jump_of(now - self._seen[0], monotonic - self._seen[1])
-        self._seen = (now, monotonic)
-        if jump is None:
-            return
-        _log.warning("clock_jumped", seconds=round(jump, 3))
+    def _look_at_clocks(self) -> None:
+        """Write down what has happened to time itself."""
+        noticed = self._stopwatch.look()
+        if noticed.stood_still is not None:
+            seconds = round(noticed.stood_still, 6)
+            _log.warning("process_suspended", seconds=round(seconds, 3))
+            since = from_us(self._clock.now_us() - round(seconds * US))
+            self._note(JournalKind.SUSPENDED, since=since.isoformat(), seconds=seconds)
+        if noticed.jumped is not None:
+            seconds = round(noticed.jumped, 6)
+            _log.warning("clock_jumped", seconds=round(seconds, 3))
+            self._note(JournalKind.CLOCK_JUMPED, seconds=seconds)
+
+    def _note(self, kind: JournalKind, **details: Any) -> None:
+        now = self._clock.now_us()
         self._unit(
-            lambda db: write_entry(
-                db,
-                JournalKind.CLOCK_JUMPED,
-                now=now,
-                ids=self._ids,
-                node=self._node,
-                seconds=round(jump, 6),
-            )
+            lambda db: write_entry(db, kind, now=now, ids=self._ids, node=self._node, **details)
         )
 
     def _unit(self, unit: Any) -> None:

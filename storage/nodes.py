@@ -24,7 +24,8 @@ from kalends.messages import Claim
 from kalends.model import EventStatus, Fate, JournalKind, Reason
 from kalends.policies import Delivery, Policies
 from kalends.storage.accounts import Held, give_back
-from kalends.storage.journal import write_entry
+from kalends.storage.downtime import note_alive, tell_downtime
+from kalends.storage.journal import Stamp, write_entry
 from kalends.storage.models import STILL_RUNNING, AttemptRow, EventRow, ExecutionRow, NodeRow
 from kalends.storage.overlaps import Ended, called_off, end_for_newer
 from kalends.storage.paging import first_row
@@ -132,6 +133,16 @@ class NodeStore:
         """The id of this process's node."""
         return self._node
 
+    def enter(self, db: peewee.Database, *, now: int) -> None:
+        """Enter this process as it starts. Where it is the only one, the journal says since when
+        nobody was there.
+        """
+        dead = self._dead_nodes(db, now)
+        if len(dead) == self._others(db):
+            stamp = Stamp(now=now, ids=self._ids, node=self._node)
+            tell_downtime(db, stamp, [self._last_renewal(db, node) for node in dead])
+        self.register(db, now=now)
+
     def register(self, db: peewee.Database, *, now: int) -> None:
         """Enter this process, or its lease again after somebody declared it dead."""
         if _RENEW.change(db, lease_until=now + self._lease_us, node=self._node):
@@ -164,7 +175,7 @@ class NodeStore:
 
     def leave(self, db: peewee.Database, *, now: int, abandoned: int) -> None:
         """End the lease. What this node still holds is rescued by whoever comes next."""
-        NodeRow.delete().where(NodeRow.id == self._node).execute(db)
+        self._remove(db, self._node, min(now, self._last_renewal(db, self._node) + self._lease_us))
         self._rescue_node(db, self._node, now)
         write_entry(
             db,
@@ -179,7 +190,7 @@ class NodeStore:
         """Declare dead the nodes that are, and free what they held."""
         found = Rescue(tuple(self._dead_nodes(db, now)))
         for node in found.nodes:
-            NodeRow.delete().where(NodeRow.id == node).execute(db)
+            self._remove(db, node, self._last_renewal(db, node))
             freed = self._rescue_node(db, node, now)
             found = Rescue(
                 found.nodes,
@@ -213,6 +224,22 @@ class NodeStore:
     def give_back(self, db: peewee.Database, held: Sequence[Held | Claim], *, now: int) -> None:
         """Undo claims of this node that have not begun; see ``accounts.give_back``."""
         give_back(db, held, self._node, now=now)
+
+    def _remove(self, db: peewee.Database, node: str, alive: int) -> None:
+        """A node goes; it was alive at ``alive``."""
+        if NodeRow.delete().where(NodeRow.id == node).execute(db):
+            note_alive(db, alive)
+
+    def _last_renewal(self, db: peewee.Database, node: str) -> int:
+        """When a node last renewed its lease, if that is as long as this node's; 0: it is gone."""
+        row = first_row(db, NodeRow.select(NodeRow.lease_until).where(NodeRow.id == node))
+        return 0 if row is None else int(row[0]) - self._lease_us
+
+    def _others(self, db: peewee.Database) -> int:
+        row = first_row(
+            db, NodeRow.select(peewee.fn.COUNT(NodeRow.id)).where(NodeRow.id != self._node)
+        )
+        return 0 if row is None else int(row[0])
 
     def _dead_nodes(self, db: peewee.Database, now: int) -> list[str]:
         return [

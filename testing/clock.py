@@ -31,6 +31,7 @@ class ManualClock:
     def __init__(self, start: dt.datetime | int = 0) -> None:
         self._wall = start if isinstance(start, int) else to_us(start, "start")
         self._monotonic_us = 0
+        self._slept_us = 0
         self._lock = allocate_lock()
         self._callbacks: dict[object, Callable[[], None]] = {}
         self._driver: Callable[[int], None] | None = None
@@ -47,6 +48,10 @@ class ManualClock:
     def monotonic_us(self) -> int:
         """The same in microseconds."""
         return self._monotonic_us
+
+    def slept(self) -> float:
+        """Seconds for which ``suspend`` has had the machine sleep."""
+        return self._slept_us / US
 
     def real_seconds(self, seconds: float) -> float | None:
         """None: nobody needs to wait for a time that passes only when told."""
@@ -82,6 +87,17 @@ class ManualClock:
     def jump(self, seconds: float) -> None:
         """Set the wall clock forward, or back where ``seconds`` is negative. No time passes."""
         self._move(self._step(seconds), monotonic=False)
+
+    def suspend(self, seconds: float) -> None:
+        """Have the machine sleep for ``seconds``: wall time passes, monotonic time does not.
+
+        Raises ``ValidationFailed`` for a step back in time.
+        """
+        if not seconds >= 0.0:
+            raise ValidationFailed("time does not go back: use jump()", path="seconds")
+        step = self._step(seconds)
+        self._slept_us += step
+        self._move(step, monotonic=False)
 
     def move(self, microseconds: int) -> None:
         """One move of both clocks, with nothing in between: what a step of ``advance`` is."""

@@ -179,6 +179,7 @@ latest was due at 2027-01-04T06:00:00Z.
 It was skipped as coalesced: the instant 2027-01-04T08:00:00Z ran for it (catch_up='latest'). \
 That was decided at 2027-01-04T08:10:00Z.
 It shares one row with the instants from 2027-01-04T04:00:00Z to 2027-01-04T07:00:00Z, 4 in all.
+At 2027-01-04T08:10:00Z a process was there again after nobody had run events (4.8 hours).
 At 2027-01-04T08:10:00Z a process was found dead.
 
 Every instant has one fate: True

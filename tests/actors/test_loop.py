@@ -1,4 +1,4 @@
-"""The loop actor: its pure part, its retries, and what it does with what it cannot run."""
+"""The loop actor: its retries, and what it does with what it cannot run."""
 
 from __future__ import annotations
 
@@ -8,24 +8,12 @@ from typing import Any
 
 import pendulum
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from kalends import NotInitialized, StorageUnavailable, every, once
-from kalends.actors.loop import jump_of
 from kalends.messages import Drain
 from kalends.storage.claims import ClaimStore
 
 START = pendulum.datetime(2027, 1, 1, tz="UTC")
-
-
-@given(st.floats(0, 1e6), st.floats(-1e6, 1e6))
-def test_a_jump_is_what_the_wall_clock_moved_beyond_the_other(passed: float, step: float) -> None:
-    jump = jump_of(round((passed + step) * 1e6), passed)
-    if abs(step) > 1.001:
-        assert jump == pytest.approx(step, abs=1e-3)
-    elif abs(step) < 0.999:
-        assert jump is None
 
 
 def test_a_refused_claim_is_tried_again_and_ever_more_slowly(

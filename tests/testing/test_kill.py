@@ -53,7 +53,7 @@ def test_after_a_kill_the_next_process_takes_over(make: Any, tmp_path: Path, whe
     first = scheduler.list_executions(descending=False).items[0]
     assert [attempt.outcome for attempt in first.attempts] == ["lost", "succeeded"]
     kinds = [entry.kind.value for entry in scheduler.list_journal().items]
-    assert kinds == ["node_died", "node_started", "events_created", "node_started"]
+    assert kinds == ["node_died", "node_started", "downtime", "events_created", "node_started"]
     assert accounts(scheduler) == [START.add(minutes=10 * n) for n in (1, 2, 3, 4)]
 
 

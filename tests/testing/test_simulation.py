@@ -133,7 +133,7 @@ def test_an_outage_is_caught_up_with_as_the_policy_says(
     late = [x.attempts[0].started_at for x in simulation.executions if x.lateness]
     assert all(begun is not None and begun >= at(125) for begun in late)
     kinds = [entry.kind.value for entry in simulation.journal]
-    assert kinds == ["node_started", "events_created", "node_started", "node_died"]
+    assert kinds == ["node_started", "events_created", "downtime", "node_started", "node_died"]
 
 
 @pytest.mark.parametrize(
