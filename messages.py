@@ -9,89 +9,12 @@ from __future__ import annotations
 import msgspec
 
 from kalends.drafts import Changes, Definition, OnConflict
-from kalends.model import Failure, Fate
 from kalends.queries import EventQuery, ExecutionQuery, GapQuery, JournalQuery
-from kalends.retrying import Ask
+from kalends.work import Claim
 
 
 class Message(msgspec.Struct, frozen=True):
     """The base of all messages."""
-
-
-# -- values that messages carry ----------------------------------------------------------------
-
-
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """One execution that this node has durably claimed and is to run at ``due``."""
-
-    id: str
-    event_id: str
-    event_name: str
-    job: str
-    arguments: str
-    due: int
-    attempt: int
-    version: int
-    serial: bool
-    """True where executions of this event must not run beside each other."""
-    manual: bool = False
-    delay_us: int = 0
-    """Microseconds after ``due`` at which it is to begin: drawn once by ``Trigger.jitter``.
-
-    Negative where somebody moved it to an earlier instant.
-    """
-    priority: int = 0
-    """Higher goes first where slots are scarce."""
-    timeout_us: int | None = None
-    """How many microseconds of monotonic time the job may take; None: any number."""
-
-
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How one attempt ended, as the executor saw it."""
-
-    execution_id: str
-    event_id: str
-    attempt: int
-    fate: Fate
-    started_us: int | None
-    """None where it was called off before it began."""
-    ended_us: int
-    result: str | None = None
-    """JSON, or None."""
-    result_note: str | None = None
-    """Why the result could not be stored."""
-    error: Failure | None = None
-    late: bool = False
-    """True where the ledger told the end of this attempt before: it only says that nothing runs any
-    more.
-    """
-    still_running: bool = False
-    """True where this is its end although the job runs on: a late outcome says when it does not."""
-    kinds: tuple[str, ...] = ()
-    """The names of the class of what was raised and of its bases, bare and qualified."""
-    ask: Ask | None = None
-    """What the job asked for by raising it."""
-
-
-class WrittenOff(msgspec.Struct, frozen=True):
-    """An attempt that has ended in the ledger, while its job may still run."""
-
-    execution_id: str
-    event_id: str
-    attempt: int
-    ended_us: int
-
-    def late_outcome(self) -> Outcome:
-        """The word that it does not run."""
-        return Outcome(
-            execution_id=self.execution_id,
-            event_id=self.event_id,
-            attempt=self.attempt,
-            fate=Fate.CANCELLED,
-            started_us=None,
-            ended_us=self.ended_us,
-            late=True,
-        )
 
 
 # -- to the event manager ----------------------------------------------------------------------

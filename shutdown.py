@@ -18,8 +18,9 @@ from kalends.clock import Clock, SystemClock
 from kalends.errors import AskTimeout, KalendsError, NotInitialized
 from kalends.futures import Future
 from kalends.logs import get_log
-from kalends.messages import Claim, Drain
+from kalends.messages import Drain
 from kalends.storage.accounts import give_back
+from kalends.work import Claim
 
 if TYPE_CHECKING:
     from kalends.system import System

@@ -27,7 +27,7 @@ from kalends.jobs.registry import Registry
 from kalends.jobs.runner import Runner
 from kalends.logs import get_log
 from kalends.machinery import Machinery
-from kalends.messages import Claim, ClaimUnrunnable, JobsBegun, Message, OutcomesReady
+from kalends.messages import ClaimUnrunnable, JobsBegun, Message, OutcomesReady
 from kalends.model import JournalKind
 from kalends.settings import Settings
 from kalends.shutdown import CLOSE_TIMEOUT, Deadline, ShutdownReport, shut_down
@@ -47,6 +47,7 @@ from kalends.supervisor import (
     Strategy,
     Supervisor,
 )
+from kalends.work import Claim
 
 __all__ = ["System"]
 

@@ -18,10 +18,11 @@ from kalends.errors import KalendsError, NotInitialized
 from kalends.futures import Future
 from kalends.jobs.runner import Runner
 from kalends.logs import get_log
-from kalends.messages import Claim, ClaimDue, EventsChanged, Message
+from kalends.messages import ClaimDue, EventsChanged, Message
 from kalends.model import Event
 from kalends.storage.engine import Storage
 from kalends.storage.events import EventStore
+from kalends.work import Claim
 
 __all__ = ["Changing"]
 

@@ -22,7 +22,6 @@ from kalends.jobs.runner import Runner
 from kalends.messages import (
     BackfillEvent,
     CancelBackfill,
-    Claim,
     ClaimDue,
     CountEvents,
     CreateEvents,
@@ -53,6 +52,7 @@ from kalends.storage.foretold import move_next, skip_next
 from kalends.storage.heat import HeatRange
 from kalends.storage.journal import list_entries
 from kalends.storage.outlooks import Forecast, next_runs
+from kalends.work import Claim
 
 __all__ = ["EventManagerActor"]
 

@@ -21,7 +21,6 @@ from kalends.jobs.outbox import Outbox
 from kalends.jobs.runner import Runner
 from kalends.logs import get_log
 from kalends.messages import (
-    Claim,
     ClaimDue,
     ClaimRefused,
     ClaimUnrunnable,
@@ -37,6 +36,7 @@ from kalends.storage.claims import Claimed, ClaimStore
 from kalends.storage.engine import Storage
 from kalends.storage.executions import ExecutionStore
 from kalends.storage.journal import write_entry
+from kalends.work import Claim
 
 __all__ = ["LoopActor"]
 

@@ -18,7 +18,7 @@ import structlog
 from kalends.clock import from_us
 from kalends.errors import NotInitialized
 from kalends.logs import get_log
-from kalends.messages import Claim
+from kalends.work import Claim
 
 __all__ = ["Cancellation", "ExecutionContext", "current", "enter"]
 

@@ -12,8 +12,8 @@ from types import TracebackType
 
 from kalends.jobs.codec import clip, storable, type_name
 from kalends.logs import get_log
-from kalends.messages import Outcome
 from kalends.model import Failure, Fate
+from kalends.work import Outcome
 
 __all__ = ["describe_failure", "kinds_of", "log_failure"]
 

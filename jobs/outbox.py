@@ -15,8 +15,8 @@ from collections.abc import Callable
 from itertools import islice
 
 from kalends.logs import get_log
-from kalends.messages import Outcome
 from kalends.native import allocate_lock
+from kalends.work import Outcome
 
 __all__ = ["Outbox"]
 

@@ -47,8 +47,8 @@ from kalends.jobs.outbox import Outbox
 from kalends.jobs.registry import Registry
 from kalends.jobs.ticker import Ticker, Waker
 from kalends.logs import get_log
-from kalends.messages import Claim, Outcome, WrittenOff
 from kalends.native import allocate_lock
+from kalends.work import Claim, Outcome, WrittenOff
 
 __all__ = ["Begun", "Runner"]
 

@@ -18,13 +18,13 @@ from peewee import fn
 
 from kalends.errors import ValidationFailed
 from kalends.ids import IdSource
-from kalends.messages import Claim
 from kalends.model import EventStatus, Fate, Reason
 from kalends.storage.gaps import span_until, write_gap
 from kalends.storage.models import DefinitionRow, EventRow, ExecutionRow, GapRow
 from kalends.storage.paging import first_row
 from kalends.storage.rows import load_trigger
 from kalends.triggers import Trigger
+from kalends.work import Claim
 
 __all__ = [
     "PARKED",

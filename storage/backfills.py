@@ -20,7 +20,6 @@ from peewee import fn
 from kalends.backfills import Backfill
 from kalends.clock import from_us, to_us
 from kalends.errors import BackfillNotFound, StorageRefused, ValidationFailed
-from kalends.messages import Claim
 from kalends.model import OPEN_FATES, EventStatus, Fate, JournalKind, Reason
 from kalends.storage.accounts import give_back
 from kalends.storage.gaps import span_until, split_gap, write_gap
@@ -31,6 +30,7 @@ from kalends.storage.rows import JOURNAL_COLUMNS, journal_of, load_trigger
 from kalends.storage.statuses import current_row, transition
 from kalends.storage.stretches import Stretch, periods, stretches
 from kalends.storage.waiting import insert_waiting
+from kalends.work import Claim
 
 __all__ = ["cancel_backfill", "find_backfill", "plan_backfill"]
 

@@ -9,13 +9,13 @@ import peewee
 
 from kalends.clock import US
 from kalends.ids import IdSource
-from kalends.messages import Claim
 from kalends.model import EventStatus, Fate
 from kalends.planning import ClaimPlan
 from kalends.policies import Overlap, Policies
 from kalends.storage.models import EventRow, ExecutionRow
 from kalends.storage.rows import load_trigger
 from kalends.storage.sqlite import SqliteDialect
+from kalends.work import Claim
 
 __all__ = ["EVENT_PART", "Batch", "BatchWriter", "claim_of"]
 

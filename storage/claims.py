@@ -18,7 +18,6 @@ import peewee
 
 from kalends.errors import ValidationFailed
 from kalends.ids import IdSource
-from kalends.messages import Claim, WrittenOff
 from kalends.planning import plan_claim
 from kalends.storage.accounts import give_back
 from kalends.storage.batch import Batch, BatchWriter
@@ -35,6 +34,7 @@ from kalends.storage.rows import load_policies, load_trigger
 from kalends.storage.sqlite import SqliteDialect
 from kalends.storage.statuses import end_pauses
 from kalends.storage.unowned import Waiting, first_ready, ready, take
+from kalends.work import Claim, WrittenOff
 
 __all__ = ["ClaimStore", "Claimed"]
 

@@ -16,7 +16,6 @@ import peewee
 from kalends.drafts import Changes, Definition, OnConflict
 from kalends.errors import ConflictError, VersionConflict
 from kalends.ids import IdSource
-from kalends.messages import Claim
 from kalends.model import Event, EventStatus, JournalKind, Reason
 from kalends.storage.accounts import close_account, first_due, give_back, opening
 from kalends.storage.event_rows import (
@@ -41,6 +40,7 @@ from kalends.storage.sqlite import SqliteDialect
 from kalends.storage.statuses import current_row, set_status, transition
 from kalends.storage.undoing import undo_foretold
 from kalends.triggers import Trigger
+from kalends.work import Claim
 
 __all__ = ["EventStore"]
 

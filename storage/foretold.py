@@ -14,7 +14,6 @@ import peewee
 
 from kalends.clock import from_us
 from kalends.errors import ValidationFailed
-from kalends.messages import Claim
 from kalends.model import EventStatus, Execution, JournalKind, Reason
 from kalends.planning import Span
 from kalends.storage.accounts import give_back
@@ -26,6 +25,7 @@ from kalends.storage.rows import EXECUTION_COLUMNS, execution_of, load_trigger
 from kalends.storage.statuses import current_row, transition
 from kalends.storage.waiting import insert_waiting
 from kalends.triggers import Trigger
+from kalends.work import Claim
 
 __all__ = ["move_next", "skip_next"]
 

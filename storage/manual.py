@@ -6,7 +6,6 @@ import peewee
 
 from kalends.errors import ConflictError, EventNotFound
 from kalends.ids import IdSource
-from kalends.messages import Claim
 from kalends.model import EventStatus, JournalKind
 from kalends.storage.batch import EVENT_PART, Batch, BatchWriter
 from kalends.storage.instants import free_instant
@@ -14,6 +13,7 @@ from kalends.storage.journal import write_entry
 from kalends.storage.models import EventRow
 from kalends.storage.paging import first_row
 from kalends.storage.rows import load_policies, load_trigger
+from kalends.work import Claim
 
 __all__ = ["claim_manually"]
 

@@ -20,7 +20,6 @@ from peewee import fn
 from kalends.errors import ValidationFailed
 from kalends.ids import IdSource
 from kalends.logs import get_log
-from kalends.messages import Claim
 from kalends.model import EventStatus, Fate, JournalKind, Reason
 from kalends.policies import Delivery, Policies
 from kalends.storage.accounts import Held, give_back
@@ -32,6 +31,7 @@ from kalends.storage.paging import first_row
 from kalends.storage.prepared import Prepared, hole
 from kalends.storage.rows import load_policies
 from kalends.storage.streaks import pause_after_failures
+from kalends.work import Claim
 
 __all__ = ["NodeStore", "Process", "Rescue", "ThisProcess", "place_of_this_process"]
 

@@ -20,7 +20,6 @@ from peewee import fn
 
 from kalends.errors import ValidationFailed
 from kalends.ids import IdSource
-from kalends.messages import Outcome
 from kalends.model import EventStatus, Failure, Fate, Reason
 from kalends.policies import Policies
 from kalends.retrying import RetryPlan, plan_retry
@@ -30,6 +29,7 @@ from kalends.storage.prepared import Prepared, hole
 from kalends.storage.rows import dump, load_policies
 from kalends.storage.sqlite import SqliteDialect
 from kalends.storage.streaks import pause_after_failures
+from kalends.work import Outcome
 
 __all__ = ["OutcomeStore", "Recorded"]
 

@@ -8,12 +8,12 @@ import msgspec
 import peewee
 from peewee import fn
 
-from kalends.messages import Outcome, WrittenOff
 from kalends.model import Fate, Reason
 from kalends.planning import Others, Standing
 from kalends.policies import Overlap, Policies
 from kalends.storage.models import STILL_RUNNING, ExecutionRow
 from kalends.storage.prepared import Prepared, hole
+from kalends.work import Outcome, WrittenOff
 
 __all__ = ["Ended", "called_off", "carry_out", "end_for_newer", "standing_of"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import peewee
 
 from kalends.ids import IdSource
-from kalends.messages import Claim
 from kalends.model import EVENT_TRANSITIONS, EventStatus, Fate, JournalKind, Reason
 from kalends.storage.accounts import end_unheld
 from kalends.storage.journal import write_entry
 from kalends.storage.models import EventRow, ExecutionRow
+from kalends.work import Claim
 
 __all__ = ["quarantine", "refuse"]
 

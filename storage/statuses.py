@@ -17,7 +17,6 @@ from peewee import fn
 
 from kalends.clock import from_us
 from kalends.errors import TransitionError, ValidationFailed
-from kalends.messages import Claim
 from kalends.model import EVENT_TRANSITIONS, EventStatus, JournalKind, Reason
 from kalends.planning import Span
 from kalends.storage.accounts import (
@@ -37,6 +36,7 @@ from kalends.storage.quarantine import quarantine
 from kalends.storage.rows import load_trigger
 from kalends.storage.undoing import undo_foretold
 from kalends.triggers import Trigger
+from kalends.work import Claim
 
 __all__ = ["current_row", "end_pauses", "first_pause_end", "set_status", "transition"]
 

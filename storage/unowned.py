@@ -18,13 +18,13 @@ import peewee
 from peewee import fn
 
 from kalends.errors import ValidationFailed
-from kalends.messages import Claim
 from kalends.model import EventStatus, Fate
 from kalends.policies import Overlap
 from kalends.storage.batch import EVENT_PART, claim_of
 from kalends.storage.models import EventRow, ExecutionRow
 from kalends.storage.prepared import Prepared, hole
 from kalends.storage.rows import load_policies
+from kalends.work import Claim
 
 __all__ = ["Waiting", "first_ready", "ready", "take"]
 

@@ -25,8 +25,8 @@ from kalends.errors import KalendsError, NotInitialized
 from kalends.jobs.context import current
 from kalends.jobs.executors.base import Executor, Task
 from kalends.jobs.registry import Registry
-from kalends.messages import Claim, Outcome
 from kalends.model import Fate
+from kalends.work import Claim, Outcome
 
 __all__ = ["ExecutorContract", "RecordingOwner"]
 

@@ -14,8 +14,8 @@ import pendulum
 
 from kalends.clock import from_us
 from kalends.errors import ValidationFailed, did_you_mean
-from kalends.messages import Claim
 from kalends.testing.virtual.executor import Played, SimulatedFailure
+from kalends.work import Claim
 
 __all__ = ["Durations", "Failures", "JobScript"]
 

@@ -39,9 +39,9 @@ from kalends.jobs.context import ExecutionContext, enter
 from kalends.jobs.failures import describe_failure, kinds_of
 from kalends.jobs.registry import Job, Registry
 from kalends.jobs.requests import ask_of, word_of
-from kalends.messages import Claim, Outcome
 from kalends.model import Failure, Fate
 from kalends.retrying import Ask
+from kalends.work import Claim, Outcome
 
 __all__ = ["Begun", "Executor", "Task", "TaskOwner"]
 

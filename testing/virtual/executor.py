@@ -21,8 +21,8 @@ from kalends.actors.hub import Timer
 from kalends.errors import AskTimeout, NotInitialized, ValidationFailed
 from kalends.futures import Future
 from kalends.jobs.executors.base import Task
-from kalends.messages import Claim
 from kalends.testing.virtual.process import VirtualProcess
+from kalends.work import Claim
 
 __all__ = ["Played", "Script", "SimulatedFailure", "VirtualExecutor", "sleep"]
 

@@ -13,9 +13,9 @@ from kalends import StorageUnavailable, every, once
 from kalends.actors.exits import Crash
 from kalends.actors.loop import LoopActor
 from kalends.futures import Future, failed
-from kalends.messages import Outcome
 from kalends.model import Fate
 from kalends.storage.outcomes import OutcomeStore
+from kalends.work import Outcome
 
 START = pendulum.datetime(2027, 1, 1, tz="UTC")
 

@@ -14,7 +14,7 @@ from kalends.jobs.executors.thread import ThreadExecutor
 from kalends.jobs.outbox import Outbox
 from kalends.jobs.registry import Registry
 from kalends.jobs.runner import Runner
-from kalends.messages import Claim, Outcome
+from kalends.work import Claim, Outcome
 
 
 class MakeClaim(Protocol):

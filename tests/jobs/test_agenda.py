@@ -12,8 +12,8 @@ from kalends.clock import US
 from kalends.jobs.agenda import Agenda
 from kalends.jobs.executors.base import Task
 from kalends.jobs.lines import State
-from kalends.messages import Claim
 from kalends.testing import ManualClock
+from kalends.work import Claim
 
 START = 1_800_000_000 * US
 

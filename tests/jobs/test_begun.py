@@ -10,7 +10,7 @@ from kalends.jobs.executors.thread import ThreadExecutor
 from kalends.jobs.outbox import Outbox
 from kalends.jobs.registry import Registry
 from kalends.jobs.runner import Runner
-from kalends.messages import Claim
+from kalends.work import Claim
 
 
 def test_the_first_begin_is_told_and_the_next_one_after_it_was_asked_which(

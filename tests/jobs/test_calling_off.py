@@ -8,8 +8,8 @@ from typing import Any
 
 from kalends.clock import SystemClock
 from kalends.jobs.context import current
-from kalends.messages import WrittenOff
 from kalends.model import Fate
+from kalends.work import WrittenOff
 
 Make = Callable[..., Any]
 

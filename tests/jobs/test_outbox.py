@@ -6,8 +6,8 @@ import threading
 from typing import Any
 
 from kalends.jobs.outbox import Outbox
-from kalends.messages import Outcome
 from kalends.model import Fate
+from kalends.work import Outcome
 
 
 def outcome(id: str, attempt: int = 1) -> Outcome:

@@ -11,9 +11,9 @@ import pytest
 from kalends import Cancel, Retry, Snooze, ValidationFailed
 from kalends.jobs.failures import kinds_of
 from kalends.jobs.requests import ask_of, word_of
-from kalends.messages import Outcome
 from kalends.model import Fate
 from kalends.retrying import Ask
+from kalends.work import Outcome
 
 if TYPE_CHECKING:
     from tests.jobs.conftest import MakeClaim, Rig

@@ -14,7 +14,6 @@ import pytest
 from kalends.clock import MAX_US, US
 from kalends.drafts import Definition, OnConflict
 from kalends.ids import IdSource
-from kalends.messages import Claim, Outcome
 from kalends.model import Event, Execution, Failure, Fate
 from kalends.policies import Policies
 from kalends.retrying import Ask
@@ -31,6 +30,7 @@ from kalends.storage.verify.walk import Verifier
 from kalends.testing.clock import ManualClock
 from kalends.triggers import Trigger, every
 from kalends.verification import Verification, ViolationKind
+from kalends.work import Claim, Outcome
 
 T = TypeVar("T")
 START = 1_800_000_000 * US

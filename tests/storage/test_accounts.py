@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from kalends.clock import US, from_us
 from kalends.drafts import Changes
 from kalends.errors import KalendsError
-from kalends.messages import Claim
 from kalends.model import Fate
 from kalends.storage.backfills import cancel_backfill, find_backfill, plan_backfill
 from kalends.storage.foretold import move_next, skip_next
@@ -22,6 +21,7 @@ from kalends.storage.quarantine import quarantine
 from kalends.storage.retention import prune
 from kalends.storage.rows import load_trigger
 from kalends.triggers import Trigger, cron, every, once
+from kalends.work import Claim
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Ledger, Node

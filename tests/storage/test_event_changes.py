@@ -17,7 +17,6 @@ from kalends.errors import (
     ValidationFailed,
     VersionConflict,
 )
-from kalends.messages import Claim
 from kalends.model import EVENT_TRANSITIONS, Event, EventStatus, JournalKind
 from kalends.queries import EventQuery, JournalQuery
 from kalends.storage.event_queries import list_events
@@ -25,6 +24,7 @@ from kalends.storage.journal import list_entries
 from kalends.storage.models import DefinitionRow, EventRow, ExecutionRow
 from kalends.storage.quarantine import quarantine
 from kalends.triggers import every, once
+from kalends.work import Claim
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Ledger

@@ -9,7 +9,6 @@ import pytest
 
 from kalends.clock import US, from_us
 from kalends.errors import ExecutionNotFound
-from kalends.messages import Claim, Outcome, WrittenOff
 from kalends.model import Fate, JournalKind
 from kalends.queries import ExecutionQuery, GapQuery, JournalQuery
 from kalends.storage.gaps import list_gaps
@@ -17,6 +16,7 @@ from kalends.storage.journal import list_entries, write_entry
 from kalends.storage.models import ExecutionRow
 from kalends.storage.outcomes import Recorded
 from kalends.triggers import every
+from kalends.work import Claim, Outcome, WrittenOff
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Ledger, Node

@@ -9,12 +9,12 @@ import pytest
 
 from kalends.clock import US, from_us
 from kalends.drafts import Changes
-from kalends.messages import Claim, Outcome
 from kalends.model import Execution, Fate, Reason
 from kalends.retrying import Ask
 from kalends.storage.models import AttemptRow, EventRow, ExecutionRow
 from kalends.storage.outcomes import Recorded
 from kalends.triggers import every, once
+from kalends.work import Claim, Outcome
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Ledger

@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kalends.clock import US, from_us
-from kalends.messages import Claim, Outcome
 from kalends.model import Fate
 from kalends.policies import Overlap
 from kalends.storage.models import ExecutionRow
 from kalends.triggers import Trigger, every
+from kalends.work import Claim, Outcome
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Ledger

@@ -10,7 +10,6 @@ import apsw
 import pytest
 
 from kalends.clock import US
-from kalends.messages import Outcome
 from kalends.model import EventStatus, Fate
 from kalends.queries import EventQuery, ExecutionQuery, GapQuery, JournalQuery
 from kalends.storage.accounts import accounted_to
@@ -27,6 +26,7 @@ from kalends.storage.verify.line import LineWalk
 from kalends.storage.verify.tables import AttemptWalk, TagWalk
 from kalends.storage.verify.walk import Verifier
 from kalends.triggers import every
+from kalends.work import Outcome
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Ledger

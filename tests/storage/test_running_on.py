@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from kalends.messages import Claim, Outcome
 from kalends.model import Fate
 from kalends.storage.outcomes import Recorded
 from kalends.triggers import every
+from kalends.work import Claim, Outcome
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Ledger

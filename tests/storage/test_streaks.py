@@ -9,7 +9,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kalends.clock import US
-from kalends.messages import Claim
 from kalends.model import EventStatus, Fate
 from kalends.queries import JournalQuery
 from kalends.retrying import Ask
@@ -18,6 +17,7 @@ from kalends.storage.models import ExecutionRow
 from kalends.storage.retention import prune
 from kalends.storage.streaks import failures_in_a_row
 from kalends.triggers import every
+from kalends.work import Claim
 
 if TYPE_CHECKING:
     from collections.abc import Callable
