@@ -75,7 +75,7 @@ def policy_columns(policies: Policies) -> dict[str, Any]:
         "policies": dump(policies),
         "limit_name": policies.concurrency_limit,
         "priority": policies.priority,
-        "serial": int(policies.overlap is not Overlap.ALLOW_ALL),
+        "serial": int(policies.overlap != Overlap.ALLOW_ALL),
     }
 
 

@@ -31,12 +31,9 @@ _IN_LINE = (
     & ExecutionRow.moved_to.is_null()
 )
 """Waiting because others ran: neither moved by somebody, nor part of a backfill."""
-_WAITING = Prepared(
-    peewee.Select(
-        [ExecutionRow.select(ExecutionRow.id).where(_OF_EVENT, _IN_LINE).limit(hole("most"))],
-        [fn.COUNT(peewee.SQL("*"))],
-    )
-)
+_LINE = ExecutionRow.select(ExecutionRow.id).where(_OF_EVENT, _IN_LINE).limit(hole("most"))
+_WAITING = Prepared(peewee.Select([_LINE.alias("line")], [fn.COUNT(peewee.SQL("*"))]))
+"""How many, counted no further than ``most``."""
 
 
 Settled = Mapping[str, Outcome]
@@ -115,7 +112,7 @@ def carry_out(
             if holder == node:
                 told.append(execution_id)
     if others is Others.TERMINATE:
-        return Ended((), tuple(terminated), len(held))
+        return Ended((), tuple(terminated), sum(each not in settled for each in held))
     ExecutionRow.update(fate=Fate.SKIPPED.value, reason=Reason.OVERLAP.value, ended_at=now).where(
         ExecutionRow.event_id == event_id, ExecutionRow.ended_at.is_null(), _IN_LINE
     ).execute(db)

@@ -208,3 +208,31 @@ def test_changes_are_checked_like_definitions(checker: DefinitionChecker) -> Non
     assert changes.job == "reports.daily"
     assert changes.arguments == '{"args":[],"kwargs":{"a":1}}'
     assert changes.tags == ("x",)
+
+
+# -- named limits ------------------------------------------------------------------------------
+
+
+def test_a_limit_is_one_that_the_settings_have(registry: Registry) -> None:
+    settings = Settings.load(environ={}, concurrency_limits={"warehouse": 2})
+    checker = DefinitionChecker(registry, settings, ManualClock())
+    values = {"job": noop, "trigger": FAR, "concurrency_limit": "warehouse"}
+    assert checker.definition(values).policies.concurrency_limit == "warehouse"
+    assert checker.changes({"concurrency_limit": None}).policies == {"concurrency_limit": None}
+    for call in (checker.definition, checker.changes):
+        with pytest.raises(ValidationFailed, match="did you mean 'warehouse'") as caught:
+            call({**values, "concurrency_limit": "warehuose"})
+        assert caught.value.details["path"] == "concurrency_limit"
+    with pytest.raises(ValidationFailed):
+        checker.definition({**values, "concurrency_limit": 2})
+
+
+def test_what_the_settings_say_of_a_limit_can_be_left_out_by_an_event(registry: Registry) -> None:
+    settings = Settings.load(
+        environ={}, concurrency_limits={"db": 2}, policies={"concurrency_limit": "db"}
+    )
+    checker = DefinitionChecker(registry, settings, ManualClock())
+    values = {"job": noop, "trigger": FAR}
+    assert checker.definition(values).policies.concurrency_limit == "db"
+    free = checker.definition({**values, "concurrency_limit": None})
+    assert free.policies.concurrency_limit is None

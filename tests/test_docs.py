@@ -87,6 +87,7 @@ def test_a_program_on_a_page_prints_what_the_page_says(
     assert done.stdout == output
 
 
+@pytest.mark.usefixtures("logged")  # whatever a test before has left configured
 @pytest.mark.parametrize("name", [name for name in PAGES if "```pycon" in page(name)])
 def test_the_sessions_on_a_page_answer_what_the_page_says(name: str) -> None:
     sessions = "\n".join(re.findall(r"^```pycon\n(.*?)^```$", page(name), re.M | re.S))

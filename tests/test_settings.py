@@ -168,3 +168,36 @@ def test_a_rule_given_as_itself_is_kept(tmp_path: Path) -> None:
 def test_a_variable_of_an_orchestrator_is_no_setting_and_no_mistake() -> None:
     environ = {"KALENDS_SERVICE_HOST": "10.0.0.1", "KALENDS_PORT_80_TCP": "tcp://10.0.0.1:80"}
     assert Settings.load(environ=environ) == Settings.load(environ={})
+
+
+# -- named limits ------------------------------------------------------------------------------
+
+
+def test_named_limits_are_sizes_by_name_from_any_source(tmp_path: Path) -> None:
+    file = tmp_path / "kalends.toml"
+    file.write_text("[concurrency_limits]\ndb = 3\n")
+    assert Settings.load(file, {}).concurrency_limits == {"db": 3}
+    environ = {"KALENDS_CONCURRENCY_LIMITS": '{"db": 4, "disk": 1}'}
+    assert Settings.load(file, environ).concurrency_limits == {"db": 4, "disk": 1}
+
+
+@pytest.mark.parametrize(
+    ("limits", "path"),
+    [
+        ({"db": 0}, "concurrency_limits.db"),
+        ({"db": 1_000_001}, "concurrency_limits.db"),
+        ({"": 1}, "concurrency_limits."),
+        ({"d\x00b": 1}, "concurrency_limits.d\x00b"),
+        ({"x" * 201: 1}, "concurrency_limits." + "x" * 201),
+        ({"db": True}, "concurrency_limits"),
+        ({"db": "many"}, "concurrency_limits"),
+        (["db"], "concurrency_limits"),
+    ],
+)
+def test_a_limit_that_is_none_is_a_problem(limits: object, path: str) -> None:
+    assert list(problems(concurrency_limits=limits)) == [path]
+
+
+def test_the_limit_of_the_default_policies_has_to_be_there() -> None:
+    found = problems(concurrency_limits={"db": 1}, policies={"concurrency_limit": "dbs"})
+    assert found == {"policies.concurrency_limit": "there is no such limit (did you mean 'db'?)"}

@@ -9,8 +9,10 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
+import apsw
 import peewee
 import pendulum
 import pytest
@@ -198,6 +200,24 @@ def test_what_was_open_in_version_1_is_taken_and_what_is_recorded_is_read(tmp_pa
         recorded = scheduler.list_executions(event_id=steady.id, fate="failed").items
         assert len(recorded) >= 6
         assert not any(execution.cancel_requested for execution in recorded)
+
+
+def test_events_of_version_1_get_the_copies_of_their_policies(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    shutil.copyfile(KEPT / "schema-1.db", path)
+    with closing(apsw.Connection(str(path))) as old:
+        (name, text), *_ = old.execute("SELECT name, policies FROM events ORDER BY id").fetchall()
+        beside = str(text).replace('"overlap":"skip"', '"overlap":"allow_all"')
+        assert beside != text
+        old.execute("UPDATE events SET policies = ? WHERE name = ?", (beside, name)).fetchall()
+    open_at(path).close(5.0)
+    with closing(apsw.Connection(str(path))) as new:
+        found = new.execute("SELECT name, serial, priority, limit_name FROM events").fetchall()
+    assert {(serial, priority, limit) for _, serial, priority, limit in found} == {
+        (0, 0, None),
+        (1, 0, None),
+    }
+    assert [each for each, serial, *_ in found if not serial] == [name]
 
 
 def test_every_model_is_bound_to_no_database(tmp_path: Path) -> None:

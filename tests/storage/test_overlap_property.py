@@ -292,7 +292,7 @@ a_rule = st.lists(st.integers(1, 9), min_size=1, max_size=2).map(tuple)
 
 
 @pytest.mark.parametrize("form", [form.value for form in Overlap])
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(periods=a_rule, buffer_limit=st.integers(1, 4), seed=st.integers(0, 1000))
 def test_under_each_form_every_instant_has_the_fate_of_the_model(
     make_ledger: Callable[[], Any],
@@ -304,7 +304,7 @@ def test_under_each_form_every_instant_has_the_fate_of_the_model(
     compare(make_ledger(), [Plan(periods, form, buffer_limit=buffer_limit)], seed)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     plans=st.lists(
         st.builds(

@@ -113,6 +113,42 @@ def test_claiming_looks_at_what_is_due_and_at_what_is_open(
     assert [step for step in found if "executions_time" in step] == []
 
 
+@pytest.mark.parametrize("statistics", [True, False])
+def test_what_waits_and_what_a_limit_holds_up_is_found_by_index(
+    ledger: Ledger, statistics: bool
+) -> None:
+    ledger.here.limit({"few": 1, "none": 1})
+    for overlap in ("buffer_all", "allow_all"):
+        ledger.create(
+            *(
+                ledger.definition(
+                    every(seconds=10), overlap=overlap, catch_up="all", concurrency_limit=limit
+                )
+                for _ in range(50)
+                for limit in (None, "few")
+            )
+        )
+    for _ in range(3):
+        ledger.clock.advance(20.0)
+        ledger.end(*ledger.claim().claims[::2])
+    if statistics:
+        ledger.db.connection().execute("ANALYZE").fetchall()
+    with _seen(ledger.db.connection()) as seen:
+        claim = ledger.here.claims.claim_due
+        ledger.run(claim, now=ledger.now, ahead=10 * US, limit=100, settled={})
+    steps = []
+    for sql, values in seen:
+        if sql.lstrip().upper().startswith(("SELECT", "UPDATE", "WITH")):
+            steps += ledger.db.connection().execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
+    found = [step[3] for step in steps]
+    check(found, "executions_line", "executions_limited", "executions_open", sorting=True)
+    check(found, "executions_unowned", "events_due", sorting=True)
+    # In the order in which places are given away; only what may begin, an event each, is sorted.
+    check(found, "events_limited (limit_name=?)", sorting=True)
+    sorts = [step for step in found if "TEMP B-TREE FOR" in step]
+    assert len(sorts) <= 1
+
+
 def test_the_history_of_one_event_and_of_all_is_read_in_order(
     ledger: Ledger, plans: Callable[..., list[str]]
 ) -> None:
