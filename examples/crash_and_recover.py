@@ -39,7 +39,8 @@ def read_sensor(number: int) -> int:
 def slow_report() -> str:
     """Takes a minute at the first attempt, so that the kill meets it half-way."""
     attempt = kalends.current().attempt
-    print(f"{kalends.current().event_name} began attempt {attempt}", flush=True)
+    # In one piece with its end: two of these begin at once, and their lines must not run together.
+    print(f"{kalends.current().event_name} began attempt {attempt}\n", end="", flush=True)
     if attempt == 1:
         threading.Event().wait(60)
     return f"done by attempt {attempt}"
