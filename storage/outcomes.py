@@ -94,6 +94,17 @@ _REOPEN = Prepared(
     ).where(ExecutionRow.id == hole("id"))
 )
 
+_END = Prepared(
+    ExecutionRow.update(
+        fate=hole("fate"),
+        started_at=hole("started_at"),
+        ended_at=hole("ended_at"),
+        error=hole("error"),
+        still_running=hole("still_running"),
+        reason=hole("reason"),
+    ).where(ExecutionRow.id == hole("id"))
+)
+
 
 class Recorded(msgspec.Struct, frozen=True):
     """What the recording of outcomes has changed beside the executions' fates."""
@@ -244,14 +255,16 @@ class OutcomeStore:
         reason = Reason.EXHAUSTED.value if plan.exhausted else None
         if told_to_stop and fate is Fate.CANCELLED:
             reason = Reason.OVERLAP.value
-        ExecutionRow.update(
+        _END.change(
+            work.db,
+            id=outcome.execution_id,
             fate=fate.value,
             started_at=outcome.started_us,
             ended_at=outcome.ended_us,
             error=None if error is None else dump(error),
             still_running=int(outcome.still_running),
             reason=reason,
-        ).where(ExecutionRow.id == outcome.execution_id).execute(work.db)
+        )
         if fate in _FAILURES and policies is not None:
             paused = pause_after_failures(
                 work.db,

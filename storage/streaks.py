@@ -15,7 +15,7 @@ from kalends.policies import Policies
 from kalends.storage.accounts import end_unheld
 from kalends.storage.journal import write_entry
 from kalends.storage.models import EventRow, ExecutionRow, GapRow
-from kalends.storage.paging import first_row
+from kalends.storage.prepared import Prepared, hole
 
 __all__ = ["failures_in_a_row", "pause_after_failures"]
 
@@ -23,28 +23,37 @@ _AUTHOR = "kalends"
 _COUNTED = (Fate.SUCCEEDED.value, Fate.FAILED.value, Fate.TIMED_OUT.value, Fate.LOST.value)
 
 
+_ENDED = Prepared(
+    ExecutionRow.select(ExecutionRow.due, ExecutionRow.fate, peewee.Value(1))
+    .where(
+        ExecutionRow.event_id == hole("event_id"),
+        ExecutionRow.ended_at > hole("since"),
+        ExecutionRow.fate.in_(_COUNTED),
+    )
+    .order_by(ExecutionRow.due.desc())
+    .limit(hole("limit"))
+)
+# The instants of a gap have one version, and a resumed event has another: none lies astride.
+_FOLDED = Prepared(
+    GapRow.select(GapRow.last, GapRow.fate, GapRow.count)
+    .where(
+        GapRow.event_id == hole("event_id"),
+        GapRow.first > hole("since"),
+        GapRow.fate.in_(_COUNTED),
+    )
+    .order_by(GapRow.last.desc())
+    .limit(hole("limit"))
+)
+_ACTIVE = (EventRow.id == hole("event_id")) & (EventRow.status == EventStatus.ACTIVE.value)
+_STREAK_SINCE = Prepared(EventRow.select(EventRow.streak_since).where(_ACTIVE))
+
+
 def failures_in_a_row(db: peewee.Database, event_id: str, since: int, limit: int) -> int:
     """How many executions in a row, the latest included, failed, timed out or were lost.
 
     Only those that ended after ``since`` count; the answer is ``limit`` at most."""
-    executions = (
-        ExecutionRow.select(ExecutionRow.due, ExecutionRow.fate, peewee.Value(1))
-        .where(
-            ExecutionRow.event_id == event_id,
-            ExecutionRow.ended_at > since,
-            ExecutionRow.fate.in_(_COUNTED),
-        )
-        .order_by(ExecutionRow.due.desc())
-        .limit(limit)
-    )
-    # The instants of a gap have one version, and a resumed event has another: none lies astride.
-    gaps = (
-        GapRow.select(GapRow.last, GapRow.fate, GapRow.count)
-        .where(GapRow.event_id == event_id, GapRow.first > since, GapRow.fate.in_(_COUNTED))
-        .order_by(GapRow.last.desc())
-        .limit(limit)
-    )
-    found = [*executions.tuples().execute(db), *gaps.tuples().execute(db)]
+    asked = {"event_id": event_id, "since": since, "limit": limit}
+    found = _ENDED.rows(db, **asked) + _FOLDED.rows(db, **asked)
     failed = 0
     for _, fate, count in sorted(found, reverse=True):
         if fate == Fate.SUCCEEDED.value:
@@ -70,9 +79,8 @@ def pause_after_failures(
     limit = policies.pause_after_failures
     if limit is None:
         return False
-    active = (EventRow.id == event_id) & (EventRow.status == EventStatus.ACTIVE.value)
-    row = first_row(db, EventRow.select(EventRow.streak_since).where(active))
-    if row is None or failures_in_a_row(db, event_id, row[0], limit) < limit:
+    since = _STREAK_SINCE.value(db, event_id=event_id)
+    if since is None or failures_in_a_row(db, event_id, since, limit) < limit:
         return False
     note = f"paused after {limit} failure{'s' if limit > 1 else ''} in a row"
     EventRow.update(
@@ -80,7 +88,7 @@ def pause_after_failures(
         status_note=note,
         version=EventRow.version + 1,
         updated_at=now,
-    ).where(active).execute(db)
+    ).where(EventRow.id == event_id).execute(db)
     end_unheld(db, event_id, Reason.PAUSED, now=now)
     write_entry(
         db,
