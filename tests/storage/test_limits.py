@@ -8,12 +8,12 @@ import pytest
 
 from kalends.clock import US, from_us
 from kalends.drafts import Changes
-from kalends.messages import Claim
 from kalends.model import EventStatus, Fate, JournalKind
 from kalends.queries import JournalQuery
 from kalends.storage.journal import list_entries
 from kalends.storage.models import EventRow, ExecutionRow
 from kalends.triggers import every
+from kalends.work import Claim
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Ledger
