@@ -123,9 +123,9 @@ def plan_claim(
             wait[begin:],
             Others.CANCEL if cancels else Others.STAY,
         )
-    room = len(run) if standing.room is None else standing.room
-    if standing.room is not None and policies.overlap is not Overlap.ALLOW_ALL:
-        room = 1
+    room = 1  # the others wait in line: nothing is claimed long before it can begin
+    if policies.overlap is Overlap.ALLOW_ALL:
+        room = len(run) if standing.room is None else standing.room
     others = Others.TERMINATE if busy else Others.STAY
     return ClaimPlan(run[:room], (*skipped, *spans), following, run[room:], others)
 

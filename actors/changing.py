@@ -114,8 +114,7 @@ class Changing:
                 return
             self._runner.forget(revoked)
             late = self._runner.disarm(event_ids)
-            if revoked or late:
-                self._tell_loop(ClaimDue())  # what was given back may be due now
+            self._tell_loop(ClaimDue())  # what was given back, or waits, may begin now
             if not late:
                 finish(done)
                 return

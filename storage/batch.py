@@ -120,12 +120,13 @@ def claim_of(
     """The claim of an execution; ``columns`` are ``EVENT_PART``, any value, and the version.
 
     It begins at its due instant and the delay of the rule's jitter, but not before ``ready_at``;
-    where it was moved, at ``ready_at``, which may lie before its due instant.
+    a further attempt, or what was moved, at ``ready_at``, which may lie before the due instant.
     """
     event_id, name, job, arguments, trigger, _, _, version = columns
-    delay = 0 if manual or moved else load_trigger(trigger).delay_us(due, event_id)
+    again = moved or attempt > 1
+    delay = 0 if manual or again else load_trigger(trigger).delay_us(due, event_id)
     if ready_at is not None:
-        delay = ready_at - due if moved else max(delay, ready_at - due)
+        delay = ready_at - due if again else max(delay, ready_at - due)
     return Claim(
         id=execution_id,
         event_id=event_id,

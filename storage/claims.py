@@ -110,7 +110,8 @@ class ClaimStore:
         resumed = end_pauses(db, stamp, limit=limit)
         rooms = Rooms(db, self._limits, settled)
         this = _Round(db, Batch(self._node, self._ids, now), rooms, now, settled)
-        waiting = ready(db, now=now, horizon=now + ahead, full=rooms.full(), limit=limit)
+        found = ready(db, now=now, horizon=now + ahead, full=rooms.full(), limit=limit)
+        waiting = [one for one in found if not one.makes_way(now)]
         for one in waiting:
             if one.limit_name not in self._limits:
                 self._take(this, one)
@@ -119,11 +120,14 @@ class ClaimStore:
         for row in rows:
             self._plan_one(this, row[:-1], begun=row[-1] > 0)
         claims = this.taken + self._write(this)
+        # What was to make way, for an instant that is not to run after all, is looked at again.
+        decided = {event_id for _, event_id, *_ in this.batch.advances}
+        more |= any(one.makes_way(now) and one.event_id in decided for one in found)
         return Claimed(
             tuple(claims),
             earliest(db, now + ahead),
             earliest_within(db, now, now + ahead),
-            more=more or max(len(rows), len(waiting), resumed) >= limit,
+            more=more or max(len(rows), len(found), resumed) >= limit,
             held_up=bool(rooms.full()) or (first_ready(db, -1) or now + 1) <= now,
             told=tuple(this.told),
             terminated=tuple(this.terminated),
@@ -134,8 +138,11 @@ class ClaimStore:
     def _take(self, this: _Round, one: Waiting) -> None:
         try:
             room = this.rooms.of(one.limit_name)
-            if room is None or room > 0:
-                this.taken.append(take(this.db, one, now=this.now, node=self._node))
+            if room is not None and room <= 0:
+                return
+            claim = take(this.db, one, now=this.now, node=self._node)
+            if claim is not None:
+                this.taken.append(claim)
                 this.rooms.take(one.limit_name)
         except ValidationFailed as error:
             self._quarantine(this, one.event_id, error)
@@ -157,12 +164,15 @@ class ClaimStore:
                 *(((-one.priority, one.ready_at), one) for one in mine),
                 *(((-priority, columns[6]), columns) for *columns, priority in rows),
             ]
+            begun = len(this.taken)
             for _, entry in sorted(entries, key=lambda entry: entry[0]):
                 if isinstance(entry, Waiting):
                     self._take(this, entry)
                 else:
                     self._plan_one(this, entry, begun=True)
-            more |= len(rows) >= most > 0 and bool(this.rooms.of(name))
+            # An event that has taken a place just now may have been beyond the rows.
+            took = len(this.taken) > begun
+            more |= len(rows) >= most > 0 and (took or bool(this.rooms.of(name)))
         return more
 
     # -- what is due ---------------------------------------------------------------------------

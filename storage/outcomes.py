@@ -212,7 +212,7 @@ class OutcomeStore:
         policies = _policies_of(text, status)
         plan = RetryPlan(None)
         if policies is not None and not told_to_stop:
-            plan = _plan(work.db, policies, outcome)
+            plan = _plan(work.db, policies, outcome, work.now)
         if plan.ready_at is None:
             self._end(work, outcome, plan, policies, told_to_stop=bool(told_to_stop))
         else:
@@ -300,7 +300,7 @@ def _policies_of(text: str | None, status: str | None) -> Policies | None:
         return None
 
 
-def _plan(db: peewee.Database, policies: Policies, outcome: Outcome) -> RetryPlan:
+def _plan(db: peewee.Database, policies: Policies, outcome: Outcome, now: int) -> RetryPlan:
     if outcome.fate is Fate.CANCELLED and outcome.ask is None:
         return RetryPlan(None)
     earlier = int(_FAILED_BEFORE.value(db, id=outcome.execution_id))
@@ -311,7 +311,8 @@ def _plan(db: peewee.Database, policies: Policies, outcome: Outcome) -> RetryPla
         attempt=outcome.attempt,
         failures=failures,
         kinds=outcome.kinds,
-        ended=outcome.ended_us,
+        # A clock that was set back while it ran must not make it wait for as long.
+        ended=min(outcome.ended_us, now),
         ask=outcome.ask,
     )
 

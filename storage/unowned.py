@@ -44,7 +44,7 @@ _TAKE = Prepared(
         priority=hole("priority"),
         limit_name=hole("limit_name"),
         cancel=0,
-    ).where(ExecutionRow.id == hole("id"))
+    ).where(ExecutionRow.id == hole("id"), _UNOWNED)
 )
 
 
@@ -71,7 +71,7 @@ class Waiting(msgspec.Struct, frozen=True):
         return event_id
 
     def makes_way(self, now: int) -> bool:
-        """Whether a newer instant is about to take its place."""
+        """Whether a newer instant, which is due, may be about to take its place."""
         if self.status != EventStatus.ACTIVE or self.next_due is None or self.next_due > now:
             return False
         try:
@@ -85,8 +85,7 @@ def ready(
 ) -> list[Waiting]:
     """What may be taken, of higher priority first, then what waits longest; ``limit`` at most.
 
-    By ``horizon``; by ``now`` where a limit counts it. Nothing of the limits named ``full``, and
-    nothing that is to make way for an instant that is due.
+    By ``horizon``; by ``now`` where a limit counts it. Nothing of the limits named ``full``.
     """
     if first_ready(db, -1) is None:  # as nearly always
         return []
@@ -100,7 +99,7 @@ def ready(
         line = _LINE.rows(db, event_id=head.event_id, horizon=until, limit=limit)
         found += [_waiting(row) for row in line if row[8] != head.id]
     found.sort(key=lambda one: (-one.priority, one.ready_at, one.columns[6]))
-    return [one for one in found[:limit] if not one.makes_way(now)]
+    return found[:limit]
 
 
 def _waiting(row: tuple[Any, ...]) -> Waiting:
@@ -186,8 +185,11 @@ _FIRST_READY = Prepared(
 )
 
 
-def take(db: peewee.Database, one: Waiting, *, now: int, node: str) -> Claim:
-    """Claim one for a node. Raises ``ValidationFailed`` where its event cannot be read."""
+def take(db: peewee.Database, one: Waiting, *, now: int, node: str) -> Claim | None:
+    """Claim one for a node; None where it has ended since it was found.
+
+    Raises ``ValidationFailed`` where its event cannot be read.
+    """
     policies = load_policies(one.columns[5])
     claim = claim_of(
         one.columns,
@@ -199,7 +201,7 @@ def take(db: peewee.Database, one: Waiting, *, now: int, node: str) -> Claim:
         ready_at=one.ready_at,
         moved=one.moved_to is not None,
     )
-    _TAKE.change(
+    taken = _TAKE.change(
         db,
         id=one.id,
         attempt=claim.attempt,
@@ -208,7 +210,7 @@ def take(db: peewee.Database, one: Waiting, *, now: int, node: str) -> Claim:
         priority=claim.priority,
         limit_name=policies.concurrency_limit,
     )
-    return claim
+    return claim if taken else None
 
 
 def first_ready(db: peewee.Database, after: int) -> int | None:

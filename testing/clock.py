@@ -34,6 +34,7 @@ class ManualClock:
         self._slept_us = 0
         self._lock = allocate_lock()
         self._callbacks: dict[object, Callable[[], None]] = {}
+        self._jumps: dict[object, Callable[[], None]] = {}
         self._driver: Callable[[int], None] | None = None
 
     def now_us(self) -> int:
@@ -61,13 +62,22 @@ class ManualClock:
         """Call ``callback`` after every move, on the moving thread; returns a function that ends
         it.
         """
+        return self._subscribe(self._callbacks, callback)
+
+    def on_jump(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """The same, after every ``jump`` alone."""
+        return self._subscribe(self._jumps, callback)
+
+    def _subscribe(
+        self, callbacks: dict[object, Callable[[], None]], callback: Callable[[], None]
+    ) -> Callable[[], None]:
         key = object()
         with self._lock:
-            self._callbacks[key] = callback
+            callbacks[key] = callback
 
         def cancel() -> None:
             with self._lock:
-                self._callbacks.pop(key, None)
+                callbacks.pop(key, None)
 
         return cancel
 
@@ -118,5 +128,7 @@ class ManualClock:
             if monotonic:
                 self._monotonic_us += step
             callbacks = list(self._callbacks.values())
+            if not monotonic:
+                callbacks += self._jumps.values()
         for callback in callbacks:
             callback()

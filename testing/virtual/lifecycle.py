@@ -114,15 +114,7 @@ def _notice_jumps(system: System, clock: ManualClock) -> Callable[[], None]:
 
     A real one looks within ``max_sleep``, which is too long here to wait for.
     """
-    apart = clock.now_us() - clock.monotonic_us
-
-    def look() -> None:
-        nonlocal apart
-        before, apart = apart, clock.now_us() - clock.monotonic_us
-        if before != apart:
-            system.loop.tell_urgent(ClaimDue())
-
-    return clock.on_change(look)
+    return clock.on_jump(lambda: system.loop.tell_urgent(ClaimDue()))
 
 
 _YEAR = 366 * 86_400.0

@@ -135,6 +135,7 @@ class VirtualWaker:
         self._process.wakes.append(self._next_wake)
         unsubscribe = self._clock.on_change(self._look)
         self._process.on_end.append(unsubscribe)
+        self._process.on_end.append(self._process.world.clock.on_jump(self._call_soon))
         self.expect(None)
 
     def stop(self) -> None:
