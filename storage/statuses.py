@@ -59,17 +59,6 @@ _REASON_OF = {"resume": Reason.PAUSED, "release": Reason.QUARANTINED}
 """Why the instants are skipped that were due up to the return of an event."""
 
 
-_ENDED = Prepared(
-    EventRow.select(EventRow.id)
-    .where(EventRow.paused_until <= hole("now"))
-    .order_by(EventRow.paused_until)
-    .limit(hole("limit"))
-)
-_FIRST_END = Prepared(
-    EventRow.select(fn.MIN(EventRow.paused_until)).where(EventRow.paused_until > hole("after"))
-)
-
-
 def set_status(
     db: peewee.Database,
     event_id: str,
