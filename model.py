@@ -268,6 +268,8 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
     """For ``coalesced``: the instant that ran for them."""
     version: int
     recorded_at: pendulum.DateTime
+    node: str | None = None
+    """The process that decided last on what the span tells; None: that is not known any more."""
 
 
 class NextSkipped(msgspec.Struct, frozen=True, kw_only=True):

@@ -262,6 +262,7 @@ def close_account(
     *,
     now: int,
     ids: IdSource,
+    node: str,
 ) -> bool:
     """Give every instant up to ``closing`` that has no fate the reason, and keep the rule for later
     counting.
@@ -275,7 +276,7 @@ def close_account(
         return False
     span = span_until(rule, old["next_due"], closing, reason.value)
     if span is not None:
-        write_gap(db, old["id"], old["version"], rule, span, now=now, ids=ids)
+        write_gap(db, old["id"], old["version"], rule, span, now=now, ids=ids, node=node)
     if old["rule_since"] <= closing:
         DefinitionRow.insert(
             event_id=old["id"],

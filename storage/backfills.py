@@ -126,7 +126,9 @@ def _decide_before(db: peewee.Database, old: dict[str, Any], start: int, stamp: 
     rule = load_trigger(old["trigger"])
     span = span_until(rule, old["next_due"], start - 1, Reason.PAUSED.value)
     if span is not None:
-        write_gap(db, old["id"], old["version"], rule, span, now=stamp.now, ids=stamp.ids)
+        write_gap(
+            db, old["id"], old["version"], rule, span, now=stamp.now, ids=stamp.ids, node=stamp.node
+        )
         _advance(db, old, rule.next_us(start - 1))
 
 

@@ -209,7 +209,9 @@ class ClaimStore:
         this.terminated += ended.terminated
         this.rooms.take(policies.concurrency_limit, len(plan.run) - ended.freed)
         for span in plan.skipped:
-            write_gap(this.db, event_id, version, rule, span, now=this.now, ids=self._ids)
+            write_gap(
+                this.db, event_id, version, rule, span, now=this.now, ids=self._ids, node=self._node
+            )
         this.batch.add(columns, plan, policies)
 
     def _quarantine(self, this: _Round, event_id: str, error: BaseException) -> None:

@@ -263,7 +263,7 @@ class EventStore:
         status = transition("reschedule", old["status"])
         reason = Reason.PAUSED if old["status"] == EventStatus.PAUSED else Reason.SUPERSEDED
         closing, since, next_due = opening(db, old, rule, now)
-        kept = close_account(db, old, closing, reason, now=now, ids=self._ids)
+        kept = close_account(db, old, closing, reason, now=now, ids=self._ids, node=self._node)
         return {
             "status": status.value,
             "next_due": next_due,

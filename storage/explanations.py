@@ -63,7 +63,7 @@ def explain(
         execution=execution,
         gap=gap,
         decided_at=None if decided_at is None else from_us(decided_at),
-        node=None if execution is None else execution.node,
+        node=_first(execution, gap, "node"),
         policies=_bearing(policies, standing, _first(execution, gap, "reason")),
         journal=_journal(db, event, execution, instant, until),
     )

@@ -45,7 +45,9 @@ def skip_next(
         instants.append(following)
         following = rule.next_us(following)
     span = Span(instants[0], instants[-1], len(instants), Reason.EXCLUDED_ONCE.value)
-    write_gap(db, event_id, old["version"], rule, span, now=stamp.now, ids=stamp.ids)
+    write_gap(
+        db, event_id, old["version"], rule, span, now=stamp.now, ids=stamp.ids, node=stamp.node
+    )
     _advance(db, event_id, following, stamp.now)
     shown = [from_us(instant).isoformat() for instant in instants]
     note_down(db, JournalKind.EVENT_SKIPPED, stamp, event_id, instants=shown)

@@ -36,6 +36,7 @@ def write_gap(
     *,
     now: int,
     ids: IdSource,
+    node: str | None,
 ) -> None:
     """Record that the instants of ``span`` were skipped.
 
@@ -46,7 +47,7 @@ def write_gap(
         before = rule.previous_us(span.first)
         if before is not None:
             same = GapRow.update(
-                last=span.last, count=GapRow.count + span.count, recorded_at=now
+                last=span.last, count=GapRow.count + span.count, recorded_at=now, node=node
             ).where(
                 GapRow.event_id == event_id,
                 GapRow.last == before,
@@ -68,6 +69,7 @@ def write_gap(
         into=span.into,
         version=version,
         recorded_at=now,
+        node=node,
     ).execute(db)
 
 

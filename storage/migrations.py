@@ -48,6 +48,7 @@ CREATE INDEX executions_line ON executions (event_id, ready_at, due)
 CREATE INDEX executions_limited ON executions (limit_name)
     WHERE (((limit_name IS NOT NULL) AND (node IS NOT NULL)) AND (ended_at IS NULL));
 CREATE INDEX executions_still_running ON executions (node) WHERE (still_running = 1);
+ALTER TABLE gaps ADD COLUMN node TEXT;
 CREATE INDEX executions_batch ON executions (batch, due) WHERE (batch IS NOT NULL)
 """
 

@@ -284,6 +284,7 @@ class GapRow(Model):
     into = BigIntegerField(null=True)
     version = IntegerField()
     recorded_at = BigIntegerField()
+    node = TextField(null=True)
 
     class Meta:
         table_name = "gaps"

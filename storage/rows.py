@@ -287,7 +287,7 @@ def execution_of(row: Sequence[Any], earlier: Sequence[Attempt]) -> Execution:
 @_readable
 def gap_of(row: Sequence[Any]) -> Gap:
     """The gap of a row of ``GAP_COLUMNS``."""
-    _, event_id, first, last, count, fate, reason, into, version, recorded_at = row
+    _, event_id, first, last, count, fate, reason, into, version, recorded_at, node = row
     return Gap(
         event_id=event_id,
         first=from_us(first),
@@ -298,6 +298,7 @@ def gap_of(row: Sequence[Any]) -> Gap:
         into=None if into is None else from_us(into),
         version=version,
         recorded_at=from_us(recorded_at),
+        node=node,
     )
 
 

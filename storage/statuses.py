@@ -139,8 +139,9 @@ def _reopen(
     """Skip what was due while the event was parked; the columns of its return."""
     if plan.skipped is not None:
         write_gap(
-            db, old["id"], old["version"], plan.rule, plan.skipped, now=stamp.now, ids=stamp.ids
-        )
+            db, old["id"], old["version"], plan.rule, plan.skipped, now=stamp.now, ids=stamp.ids,
+            node=stamp.node,
+        )  # fmt: skip
     end_moved(db, old["id"], reason, closing=plan.closing, now=stamp.now)
     fresh: dict[str, Any] = {"next_due": plan.next_due}
     if plan.next_due is None:
@@ -154,7 +155,7 @@ def _bury(db: peewee.Database, old: dict[str, Any], stamp: Stamp) -> dict[str, A
     """Close the account of an event that is deleted."""
     reason = Reason.PAUSED if old["status"] == EventStatus.PAUSED else Reason.DELETED
     closing = max(stamp.now, told_to(db, old))
-    kept = close_account(db, old, closing, reason, now=stamp.now, ids=stamp.ids)
+    kept = close_account(db, old, closing, reason, now=stamp.now, ids=stamp.ids, node=stamp.node)
     TagRow.delete().where(TagRow.event_id == old["id"]).execute(db)
     fresh: dict[str, Any] = {"next_due": None, "rule_since": closing + 1}
     return fresh if kept else {**fresh, "accounted_from": closing + 1}

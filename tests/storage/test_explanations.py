@@ -108,7 +108,7 @@ def test_an_overlap_names_the_policy_that_decided(ledger: Ledger, ask: Ask) -> N
     assert (found.standing, found.reason) == (Standing.SKIPPED, Reason.OVERLAP)
     assert found.policies == {"overlap": "skip"}
     assert "overlap='skip'" in found.sentences[1]
-    assert found.decided_at == from_us(ledger.now)
+    assert (found.decided_at, found.node) == (from_us(ledger.now), "here")
 
 
 def test_an_instant_coalesced_names_the_one_that_ran_for_it(ledger: Ledger, ask: Ask) -> None:
