@@ -13,8 +13,10 @@ import pendulum
 import pytest
 
 from kalends import Delivery, Scheduler, SchedulerFailed, every, once
+from kalends.verbs import Verbs
 
 FAR = pendulum.datetime(2090, 1, 1, tz="UTC")
+PAST = pendulum.datetime(2020, 1, 1, tz="UTC")
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 AT_ONCE = 3.0
 """Seconds; nothing that waits in these tests would end by itself before 20."""
@@ -26,6 +28,16 @@ VERBS: dict[str, Callable[[Scheduler, str], Any]] = {
     "update_event": lambda s, id: s.update_event(id, note="x"),
     "pause_event": lambda s, id: s.pause_event(id),
     "resume_event": lambda s, id: s.resume_event(id),
+    "skip_next": lambda s, id: s.skip_next(id),
+    "move_next": lambda s, id: s.move_next(id, FAR),
+    "backfill": lambda s, id: s.backfill(id, PAST, PAST.add(days=1)),
+    "get_backfill": lambda s, id: s.get_backfill(id),
+    "cancel_backfill": lambda s, id: s.cancel_backfill(id),
+    "next_runs": lambda s, id: s.next_runs(),
+    "heat_map": lambda s, id: s.heat_map(),
+    "overdue": lambda s, id: s.overdue(),
+    "verify": lambda s, id: s.verify(),
+    "explain": lambda s, id: s.explain(id, FAR),
     "release_event": lambda s, id: s.release_event(id),
     "delete_event": lambda s, id: s.delete_event(id),
     "list_events": lambda s, id: s.list_events(),
@@ -54,7 +66,8 @@ PROXIES: dict[str, Callable[[Scheduler, str], Any]] = {
 
 def test_every_verb_of_the_facade_is_among_those_tried() -> None:
     life = {"start", "shutdown", "wait", "astart", "ashutdown", "status"}
-    verbs = {n for n, v in vars(Scheduler).items() if callable(v) and not n.startswith("_")}
+    named = {**vars(Verbs), **vars(Scheduler)}
+    verbs = {n for n, v in named.items() if callable(v) and not n.startswith("_")}
     assert verbs - life == set(VERBS)
 
 
