@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from kalends.drafts import Changes, Definition, OnConflict
+from kalends.policies import Overlap
 from kalends.queries import EventQuery, ExecutionQuery, GapQuery, JournalQuery
 from kalends.work import Claim
 
@@ -316,10 +317,14 @@ class ClaimRefused(Message, frozen=True):
 
 
 class TriggerNow(Message, frozen=True):
-    """Run an event once, outside of its rule. Answer: ``Execution``."""
+    """Run an event once, outside of its rule, by its overlap policy or by ``overlap``.
+
+    Answer: ``Execution``, which may have been skipped.
+    """
 
     event_id: str
     author: str | None = None
+    overlap: Overlap | None = None
 
 
 class Drain(Message, frozen=True):

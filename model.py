@@ -59,6 +59,9 @@ EVENT_TRANSITIONS: dict[str, dict[EventStatus, EventStatus]] = {
     "resume": {EventStatus.PAUSED: EventStatus.ACTIVE},
     "skip_next": {EventStatus.ACTIVE: EventStatus.ACTIVE},
     "move_next": {EventStatus.ACTIVE: EventStatus.ACTIVE},
+    "trigger_now": {
+        status: status for status in (EventStatus.ACTIVE, EventStatus.PAUSED, EventStatus.COMPLETED)
+    },
     "backfill": {
         status: status for status in (EventStatus.ACTIVE, EventStatus.PAUSED, EventStatus.COMPLETED)
     },

@@ -180,9 +180,14 @@ class Verbs:
     # -- executions ----------------------------------------------------------------------------
 
     @refusing
-    def trigger_now(self, event_id: str, *, author: str | None = None) -> Execution:
-        """Run an event once, now, outside of its rule; returns the claimed execution."""
-        return self.loop.trigger_now(event_id, author=author).get()
+    def trigger_now(self, event_id: str, **how: Any) -> Execution:
+        """Run an event once, now, outside of its rule; ``author`` goes to the journal.
+
+        Where it runs already its overlap policy decides, or ``overlap`` in its place: the execution
+        that is returned may wait, or may have been skipped. Raises ``TransitionError`` where the
+        event is quarantined.
+        """
+        return self.loop.trigger_now(event_id, **how).get()
 
     @refusing
     def get_execution(self, execution_id: str) -> Execution:

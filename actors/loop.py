@@ -36,7 +36,7 @@ from kalends.storage.claims import Claimed, ClaimStore
 from kalends.storage.engine import Storage
 from kalends.storage.executions import ExecutionStore
 from kalends.storage.journal import write_entry
-from kalends.work import Claim
+from kalends.storage.manual import Triggered
 
 __all__ = ["LoopActor"]
 
@@ -247,23 +247,35 @@ class LoopActor(Actor):
 
     @handles(TriggerNow)
     def trigger_now(self, message: TriggerNow) -> Future[Execution]:
-        """Claim and run one execution outside of the rule."""
+        """Ask for one execution outside of the rule."""
         if self._runner.halted:
             raise NotInitialized("the scheduler is shutting down")
-        now = self._clock.now_us()
-        claims: list[Claim] = []
+        now, settled = self._clock.now_us(), self._outbox.pending()
+        made: list[Triggered] = []
 
         def unit(db: Any) -> Execution:
-            claims[:] = [
-                self._store.trigger_now(db, message.event_id, now=now, author=message.author)
+            made[:] = [
+                self._store.trigger_now(
+                    db,
+                    message.event_id,
+                    now=now,
+                    overlap=message.overlap,
+                    author=message.author,
+                    settled=settled,
+                )
             ]
-            return self._executions.get(db, claims[0].id)
+            return self._executions.get(db, made[0].execution_id)
 
         future = self._storage.write(unit)
 
         def committed(done: Future[Execution]) -> None:
-            if done.error is None:
-                self._runner.submit(claims)
+            if done.error is not None:
+                return
+            self._runner.submit(made[0].claims)
+            self._runner.write_off(made[0].terminated)
+            self._runner.cancel(made[0].told)
+            if not made[0].claims:
+                self.tell_self(ClaimDue())  # it may wait: the loop is to know what holds it up
 
         future.add_done_callback(committed)
         return future

@@ -55,6 +55,7 @@ from kalends.messages import (
 )
 from kalends.model import Event, Execution, Gap, JournalEntry, NextSkipped, Page
 from kalends.outlook import HeatMap, NextRun, Overdue
+from kalends.policies import Overlap
 from kalends.report import Report
 from kalends.triggers import Trigger
 from kalends.validation import (
@@ -356,10 +357,23 @@ class LoopProxy(Proxy):
     """Messages to the ``LoopActor``."""
 
     @in_future
-    def trigger_now(self, event_id: str, *, author: str | None = None) -> Future[Execution]:
-        """Run an event once, now, outside of its rule; the answer comes when that is durable."""
+    def trigger_now(
+        self,
+        event_id: str,
+        *,
+        overlap: Overlap | str | None = None,
+        author: str | None = None,
+    ) -> Future[Execution]:
+        """Run an event once, now, outside of its rule; the answer comes when that is durable.
+
+        Its overlap policy decides, or ``overlap`` in its place.
+        """
         return self._ask(
-            TriggerNow(identifier(event_id, "event_id"), optional_text(author, "author"))
+            TriggerNow(
+                identifier(event_id, "event_id"),
+                optional_text(author, "author"),
+                None if overlap is None else choice(Overlap, overlap, "overlap"),
+            )
         )
 
 

@@ -49,7 +49,10 @@ def main(directory: Path) -> None:
     )
     with Scheduler(directory / "kalends.db", cleanup=[rule]) as scheduler:
         event = scheduler.schedule_event(
-            noop, once(pendulum.now("UTC").add(years=1)), name="far-away"
+            noop,
+            once(pendulum.now("UTC").add(years=1)),
+            name="far-away",
+            overlap="buffer_all",  # orders that come while the job runs wait for their turn
         )
         questions: dict[str, Callable[[], Future[Any]]] = {
             "event_manager": lambda: scheduler.events.get(event.id),
@@ -64,7 +67,7 @@ def main(directory: Path) -> None:
             answers = [future.get(timeout=10) for future in futures]
             print(f"{actor}: asked {len(futures)}, answered {len(answers)}")
 
-        # Each question to the loop was an order to run the job once.
+        # Each question to the loop was an order to run the job once; they run one after the other.
         while scheduler.count_executions(event_id=event.id, fate="succeeded") < QUESTIONS:
             time.sleep(0.01)
         print(f"executions: {scheduler.count_executions()}, all succeeded")

@@ -54,7 +54,7 @@ class Batch:
         for instant in plan.run:
             self.claim(columns, instant, policies, manual=False)
         for instant in plan.wait:
-            self._row(self._ids(), columns, instant, policies, attempt=0, node=None)
+            self.wait(columns, instant, policies)
         self.advances.append((plan.next_due, event_id, version, due))
         if plan.next_due is None:
             self.ended.append((EventStatus.COMPLETED.value, self._now, event_id))
@@ -65,6 +65,14 @@ class Batch:
         self.claims.append(claim)
         self._row(claim.id, columns, due, policies, attempt=1, node=self._node, manual=manual)
         return claim
+
+    def wait(
+        self, columns: Sequence[Any], due: int, policies: Policies, *, manual: bool = False
+    ) -> str:
+        """Write one instant down for whoever may claim it later; the id of its execution."""
+        execution_id = self._ids()
+        self._row(execution_id, columns, due, policies, attempt=0, node=None, manual=manual)
+        return execution_id
 
     def _row(
         self,

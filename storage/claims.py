@@ -19,6 +19,7 @@ import peewee
 from kalends.errors import ValidationFailed
 from kalends.ids import IdSource
 from kalends.planning import plan_claim
+from kalends.policies import Overlap
 from kalends.storage.accounts import give_back
 from kalends.storage.batch import Batch, BatchWriter
 from kalends.storage.due import DueEvents, earliest, earliest_within
@@ -26,9 +27,9 @@ from kalends.storage.gaps import write_gap
 from kalends.storage.instants import execution_at, free_instant
 from kalends.storage.journal import Stamp
 from kalends.storage.limits import Rooms
-from kalends.storage.manual import claim_manually
+from kalends.storage.manual import Triggered, trigger
 from kalends.storage.models import ExecutionRow
-from kalends.storage.overlaps import Settled, carry_out, standing_of
+from kalends.storage.overlaps import NOTHING_SETTLED, Settled, carry_out, standing_of
 from kalends.storage.quarantine import quarantine, refuse
 from kalends.storage.rows import load_policies, load_trigger
 from kalends.storage.sqlite import SqliteDialect
@@ -252,11 +253,19 @@ class ClaimStore:
     # -- on demand -----------------------------------------------------------------------------
 
     def trigger_now(
-        self, db: peewee.Database, event_id: str, *, now: int, author: str | None = None
-    ) -> Claim:
-        """Claim one execution outside of the rule; see ``manual.claim_manually``."""
-        return claim_manually(
-            db, self._writer, event_id, now=now, author=author, ids=self._ids, node=self._node
+        self,
+        db: peewee.Database,
+        event_id: str,
+        *,
+        now: int,
+        overlap: Overlap | None = None,
+        author: str | None = None,
+        settled: Settled = NOTHING_SETTLED,
+    ) -> Triggered:
+        """Ask for one execution outside of the rule; see ``manual.trigger``."""
+        stamp = Stamp(now=now, ids=self._ids, node=self._node, author=author)
+        return trigger(
+            db, self._writer, event_id, overlap, stamp, limits=self._limits, settled=settled
         )
 
     def refuse(self, db: peewee.Database, claim: Claim, *, now: int, error: str) -> None:

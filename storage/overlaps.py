@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import msgspec
 import peewee
@@ -15,7 +16,10 @@ from kalends.storage.models import STILL_RUNNING, ExecutionRow
 from kalends.storage.prepared import Prepared, hole
 from kalends.work import Outcome, WrittenOff
 
-__all__ = ["Ended", "called_off", "carry_out", "end_for_newer", "standing_of"]
+__all__ = [
+    "NOTHING_SETTLED", "Ended", "Settled", "called_off", "carry_out", "end_for_newer",
+    "standing_of",
+]  # fmt: skip
 
 _QUEUEING = (Overlap.BUFFER_ONE, Overlap.BUFFER_ALL, Overlap.CANCEL_OTHER)
 _OF_EVENT = (ExecutionRow.event_id == hole("event_id")) & ExecutionRow.ended_at.is_null()
@@ -38,6 +42,7 @@ _WAITING = Prepared(peewee.Select([_LINE.alias("line")], [fn.COUNT(peewee.SQL("*
 
 Settled = Mapping[str, Outcome]
 """Outcomes that are not recorded yet, by their executions."""
+NOTHING_SETTLED: Settled = MappingProxyType({})
 
 
 class Ended(msgspec.Struct, frozen=True):

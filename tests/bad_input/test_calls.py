@@ -41,7 +41,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "count_events": (*EVENT_QUERY, "limit", "cursor"),
     "preview": ("event_id", "count"),
     "list_journal": ("event_id", "kind", *QUERY),
-    "trigger_now": ("event_id", "author"),
+    "trigger_now": ("event_id", "author", "overlap"),
     "get_execution": ("execution_id",),
     "list_executions": ("event_id", "fate", "manual", "backfill", "descending", *QUERY),
     "count_executions": ("event_id", "fate", "manual", "backfill", "descending", *QUERY),

@@ -157,6 +157,12 @@ class Ledger:
     def record(self, *outcomes: Outcome, node: Node | None = None) -> Recorded:
         return self.run((node or self.here).outcomes.record, outcomes, now=self.now)
 
+    def trigger(self, event_id: str, *, now: int | None = None, **how: Any) -> Claim:
+        """The claim of a manual execution, which begins at once."""
+        when = self.now if now is None else now
+        (claim,) = self.run(self.here.claims.trigger_now, event_id, now=when, **how).claims
+        return claim
+
     def end(
         self,
         *claims: Claim,

@@ -13,6 +13,7 @@ from kalends.clock import US, from_us
 from kalends.drafts import Changes
 from kalends.errors import KalendsError
 from kalends.model import Fate
+from kalends.policies import Overlap
 from kalends.storage.backfills import cancel_backfill, find_backfill, plan_backfill
 from kalends.storage.foretold import move_next, skip_next
 from kalends.storage.models import DefinitionRow, EventRow, ExecutionRow, GapRow
@@ -248,14 +249,15 @@ class Life:
     def manual(self) -> None:
         if self.events:
             try:
-                claim = self.ledger.run(
+                made = self.ledger.run(
                     self.ledger.here.claims.trigger_now,
                     self.rng.choice(self.events),
                     now=self.ledger.now,
+                    overlap=self.rng.choice([None, None, *Overlap]),
                 )
             except KalendsError:
                 return
-            self.held["here"].append(claim)
+            self.held["here"] += made.claims
 
     def drain(self) -> None:
         node = self.node()

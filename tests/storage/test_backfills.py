@@ -186,7 +186,7 @@ def test_what_retention_has_folded_has_run(ledger: Ledger) -> None:
 def test_a_manual_execution_at_the_instant_makes_way(ledger: Ledger) -> None:
     event_id = ledger.add(every(seconds=7))
     ledger.clock.advance(10.0)
-    manual = ledger.run(ledger.here.claims.trigger_now, event_id, now=ledger.now)
+    manual = ledger.trigger(event_id)
     reschedule(ledger, event_id, every(seconds=10, anchor=at(0)))
     ledger.clock.advance(1.0)
     ledger.end(manual)

@@ -9,6 +9,7 @@ import pytest
 from kalends.clock import US, from_us
 from kalends.errors import ConflictError, EventNotFound, ValidationFailed
 from kalends.model import EventStatus, Fate, JournalKind
+from kalends.policies import Overlap
 from kalends.queries import JournalQuery
 from kalends.retrying import Ask
 from kalends.storage import claims as claims_module
@@ -263,8 +264,8 @@ def test_a_refusal_of_a_claim_that_was_lost_does_not_touch_the_execution(ledger:
 def test_a_manual_execution_lies_outside_of_the_account(ledger: Ledger) -> None:
     event_id = ledger.add(every(seconds=10))
     ledger.clock.advance(10.0)
-    manual = ledger.run(ledger.here.claims.trigger_now, event_id, now=ledger.now)
-    again = ledger.run(ledger.here.claims.trigger_now, event_id, now=ledger.now)
+    manual = ledger.trigger(event_id)
+    again = ledger.trigger(event_id, overlap=Overlap.ALLOW_ALL)
     assert (manual.manual, manual.due - ledger.now, again.due - ledger.now) == (True, 1, 2)
     assert ledger.event(event_id).next_due == from_us(ledger.now), "the rule's own is untouched"
     ledger.check_accounts()
@@ -274,7 +275,7 @@ def test_a_paused_event_can_be_triggered_by_hand(ledger: Ledger) -> None:
     event_id = ledger.add()
     ledger.clock.advance(3.0)
     ledger.set_status(event_id, "pause")
-    assert ledger.run(ledger.here.claims.trigger_now, event_id, now=ledger.now).due == ledger.now
+    assert ledger.trigger(event_id).due == ledger.now
 
 
 def test_unknown_deleted_and_unreadable_events_cannot_be_triggered(ledger: Ledger) -> None:
@@ -287,19 +288,19 @@ def test_unknown_deleted_and_unreadable_events_cannot_be_triggered(ledger: Ledge
         (unreadable, ValidationFailed),
     ):
         with pytest.raises(error):
-            ledger.run(ledger.here.claims.trigger_now, event_id, now=ledger.now)
+            ledger.trigger(event_id)
 
 
 def test_a_rule_of_every_microsecond_leaves_no_room_for_manual_executions(ledger: Ledger) -> None:
     event_id = ledger.add(every(seconds=1e-6))
     with pytest.raises(ConflictError):
-        ledger.run(ledger.here.claims.trigger_now, event_id, now=ledger.now)
+        ledger.trigger(event_id)
 
 
 def test_a_manual_execution_makes_way_for_an_instant_of_the_rule(ledger: Ledger) -> None:
     event_id = ledger.add(every(seconds=10))
     ledger.clock.advance(5.0)
-    manual = ledger.run(ledger.here.claims.trigger_now, event_id, now=ledger.now)
+    manual = ledger.trigger(event_id)
     ledger.run(
         ExecutionRow.update(due=ledger.now + 5 * US).where(ExecutionRow.id == manual.id).execute
     )

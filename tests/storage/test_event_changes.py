@@ -267,7 +267,7 @@ def test_a_manual_claim_given_back_at_a_change_stays_open_for_the_next_claim(
     event_id = ledger.add(every(seconds=10))
     ledger.clock.advance(3.0)
     ledger.set_status(event_id, "pause")
-    manual = ledger.run(ledger.here.claims.trigger_now, event_id, now=ledger.now)
+    manual = ledger.trigger(event_id)
     ledger.set_status(event_id, "resume", given_back=[manual])
     again = ledger.claim().claims
     assert [(claim.id, claim.manual, claim.attempt) for claim in again] == [(manual.id, True, 1)]

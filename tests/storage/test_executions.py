@@ -182,7 +182,7 @@ def test_executions_are_found_by_event_fate_and_time(ledger: Ledger) -> None:
         ledger.clock.advance(10.0)
         ledger.end(*ledger.claim().claims, fate=fate)
     ledger.clock.advance(3.0)
-    manual = ledger.run(ledger.here.claims.trigger_now, one, now=ledger.now)
+    manual = ledger.trigger(one)
 
     def found(**conditions: object) -> list[tuple[str, int]]:
         query = msgspec.convert({"limit": 100, **conditions}, ExecutionQuery)

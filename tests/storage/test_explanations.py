@@ -279,7 +279,7 @@ def test_what_retention_has_folded_and_what_it_has_removed(ledger: Ledger, ask: 
 def test_a_manual_execution_is_told_as_what_it_is(ledger: Ledger, ask: Ask) -> None:
     event_id = ledger.add(every(seconds=10), name="steady")
     ledger.clock.advance(3)
-    claim = ledger.run(ledger.here.claims.trigger_now, event_id, now=ledger.now, author="ada")
+    claim = ledger.trigger(event_id, author="ada")
     ledger.end(claim)
     found = ask(event_id, 3)
     assert not found.due

@@ -312,7 +312,7 @@ def test_an_unknown_event_is_not_found_and_a_deleted_one_is(ledger: Ledger) -> N
 
 def test_manual_executions_count_with_the_others(ledger: Ledger) -> None:
     event_id = ledger.add(every(hours=1))
-    ledger.end(ledger.run(ledger.here.claims.trigger_now, event_id, now=ledger.now + US))
+    ledger.end(ledger.trigger(event_id, now=ledger.now + US))
     assert report(ledger, event_id).fates == {S: 1}
 
 

@@ -136,7 +136,7 @@ def test_versions_are_kept_apart(ledger: Ledger) -> None:
 def test_manual_executions_leave_no_gap(ledger: Ledger) -> None:
     event_id = ledger.add(every(seconds=10))
     ledger.clock.advance(3.0)
-    ledger.end(ledger.run(ledger.here.claims.trigger_now, event_id, now=ledger.now))
+    ledger.end(ledger.trigger(event_id))
     assert tidy(ledger, age=-1.0) == Pruned(executions=1)
     assert ledger.gaps(event_id) == []
 
@@ -145,7 +145,7 @@ def test_a_manual_execution_does_not_part_a_gap(ledger: Ledger) -> None:
     event_id = ledger.add(every(seconds=10), overlap="allow_all")
     live(ledger, S)
     ledger.clock.advance(3.0)
-    ledger.run(ledger.here.claims.trigger_now, event_id, now=ledger.now)  # stays open
+    ledger.trigger(event_id)  # stays open
     live(ledger, S)
     tidy(ledger, age=-1.0)
     assert [gap[2] for gap in ledger.gaps(event_id)] == [2]
