@@ -116,8 +116,10 @@ class ClaimStore:
         for one in waiting:
             if one.limit_name not in self._limits:
                 self._take(this, one)
-        more = self._share_limits(this, waiting, limit)
-        rows = self._due.unlimited(db, now=now, ahead=ahead, limit=limit)
+        # What waits comes first: where that is more than a batch, what is due has to wait for it.
+        cut = len(found) >= limit and bool(waiting)
+        more = self._share_limits(this, waiting, limit, with_due=not cut)
+        rows = [] if cut else self._due.unlimited(db, now=now, ahead=ahead, limit=limit)
         for row in rows:
             self._plan_one(this, row[:-1], begun=row[-1] > 0)
         claims = this.taken + self._write(this)
@@ -148,12 +150,14 @@ class ClaimStore:
         except ValidationFailed as error:
             self._quarantine(this, one.event_id, error)
 
-    def _share_limits(self, this: _Round, waiting: Sequence[Waiting], limit: int) -> bool:
+    def _share_limits(
+        self, this: _Round, waiting: Sequence[Waiting], limit: int, *, with_due: bool
+    ) -> bool:
         """Give the room of each limit to what waits and to what is due; True where more of it may
         be to be had.
         """
         more = False
-        due = bool(self._limits) and self._due.any_limited(this.db, now=this.now)
+        due = with_due and bool(self._limits) and self._due.any_limited(this.db, now=this.now)
         for name in self._limits if due or waiting else ():
             room = this.rooms.of(name) or 0
             most = min(limit, room + this.rooms.held[name])

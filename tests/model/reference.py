@@ -8,7 +8,7 @@ database, thread, span or claim. Time is in microseconds; ``now`` is the wall cl
 from __future__ import annotations
 
 from tests.model.deciding import Deciding
-from tests.model.parts import Event, Run
+from tests.model.parts import QUEUEING, Event, Run
 
 from kalends.policies import Policies
 from kalends.triggers import Trigger
@@ -179,12 +179,37 @@ class Reference(Deciding):
         self.settle()
 
     def trigger_now(self, name: str) -> None:
+        """One execution outside of the rule: the overlap policy decides as it does of others."""
         event = self.events[name]
-        if event.status == "deleted":
-            return
-        run = Run(event, self.now, manual=True, ready_at=self.now)
-        event.runs.append(run)
+        if event.status != "deleted":
+            run = Run(event, self.now, manual=True, ready_at=self.now)
+            self._ask(event, run)
+            event.runs.append(run)
         self.settle()
+
+    def _ask(self, event: Event, run: Run) -> None:
+        overlap, held, room = event.policies.overlap, event.held, self._room(event)
+        mine = any(other.limit == event.policies.concurrency_limit for other in held)
+        if room is not None and room <= 0 and (not mine or overlap == "allow_all"):
+            return  # it waits for a place
+        waiting = event.waiting if overlap in QUEUEING else []
+        if overlap == "allow_all" or not (event.busy or waiting):
+            self._begin(run)
+        elif overlap == "skip":
+            run.end("skipped", "overlap")
+        elif overlap == "terminate_other":
+            for other in event.busy:
+                other.end("cancelled", "overlap")
+            self._begin(run)
+        elif overlap == "buffer_one" and waiting:
+            run.end("skipped", "overlap")
+        elif overlap == "buffer_all" and len(waiting) >= event.policies.buffer_limit:
+            run.end("skipped", "queue_full")
+        else:
+            if overlap == "cancel_other":
+                self._cancel(event)
+            if not held and (overlap == "cancel_other" or not waiting):
+                self._begin(run)
 
     # -- the ledger ----------------------------------------------------------------------------
 

@@ -75,12 +75,12 @@ def test_worlds_have_everything_in_them() -> None:
             fates |= set(account.fates.values())
     assert verbs >= {
         "create", "pause", "resume", "delete", "trigger", "policies", "kill", "shut_down", "jump",
-        "skip_next", "move_next",
+        "trigger_now", "skip_next", "move_next",
     }  # fmt: skip
     assert {fate for fate, _ in fates} >= {
         "succeeded", "failed", "timed_out", "cancelled", "lost", "skipped",
     }  # fmt: skip
     assert {reason for _, reason in fates} >= {
-        "missed", "coalesced", "overlap", "paused", "excluded_once", "queue_full", "superseded",
+        "missed", "coalesced", "overlap", "paused", "excluded_once", "queue_full",
         "deleted", "exhausted", "process_died",
     }  # fmt: skip

@@ -101,7 +101,7 @@ def _accident(rng: random.Random, names: list[str], second: int) -> Iterator[Ste
     at, name = second * US + _HALF, rng.choice(names)
     verb = rng.choice(
         ("pause", "pause", "resume", "resume", "delete", "trigger", "policies", "kill", "kill",
-         "shut_down", "jump", "skip_next", "move_next")
+         "shut_down", "jump", "trigger_now", "skip_next", "move_next")
     )  # fmt: skip
     if verb == "pause":
         seconds = rng.choice((None, 20, 60))

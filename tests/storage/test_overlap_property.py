@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kalends.clock import US, from_us
@@ -319,6 +319,18 @@ def test_under_each_form_every_instant_has_the_fate_of_the_model(
     ),
     size=st.integers(1, 3),
     seed=st.integers(0, 1000),
+)
+# More waits than a batch holds: what is due must not be decided on before all of that was seen.
+@example(
+    plans=[
+        Plan(periods=(3,), overlap="buffer_one", limited=False),
+        Plan(periods=(1,), overlap="skip", limited=True),
+        Plan(periods=(1,), overlap="buffer_one", limited=True),
+        Plan(periods=(1,), overlap="buffer_all", limited=True),
+        Plan(periods=(2,), overlap="buffer_all", limited=True),
+    ],
+    size=3,
+    seed=821,
 )
 def test_under_a_limit_those_of_higher_priority_and_those_that_wait_longest_go_first(
     make_ledger: Callable[[], Any], plans: list[Plan], size: int, seed: int
