@@ -201,7 +201,7 @@ class Account:
         if expected != event.next_due:
             words = f"next_due is {at(event.next_due)}; after {at(told)} the rule says "
             self._findings.add(K.NEXT_DUE, event.id, words + at(expected), event)
-        elif event.status != EventStatus.QUARANTINED and (
+        elif event.status not in _PARKED and (
             (event.next_due is None) != (event.status == EventStatus.COMPLETED)
         ):
             words = f"it is {event.status}, and next_due is {at(event.next_due)}"
@@ -211,6 +211,10 @@ class Account:
     def stale(self) -> bool:
         """Whether fates that were looked at in an earlier slice have been given back meanwhile."""
         return self._carried is not None and self.told > self.end
+
+
+_PARKED = (EventStatus.PAUSED, EventStatus.QUARANTINED)
+"""The rule of an event may end while it is parked: it has completed once it is looked at again."""
 
 
 def _end(event: Event) -> int:

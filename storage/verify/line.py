@@ -105,7 +105,8 @@ class LineWalk:
             check.execution(item, event, read.earlier[item.id])
         for gap in gaps:
             check.gap(gap, event)
-            self._check_into(db, event, gap, executions)
+            if not _rule_went(gap, read.definitions.get(event.id, ())):
+                self._check_into(db, event, gap, executions)
         try:
             account = Account(self._findings, event, read.definitions.get(event.id, ()), told)
             self._account_for(db, account, executions, gaps)
@@ -282,6 +283,15 @@ def _is_shared(db: peewee.Database, gap: Gap, told: int) -> bool:
         GapRow.last.between(gap.first, told),
     )
     return any(first_row(db, query.limit(1)) is not None for query in (execution, other))
+
+
+def _rule_went(gap: Gap, definitions: Sequence[Definition]) -> bool:
+    """Whether the instant that was to run for a gap's went with its rule: the clock was set back,
+    and before it came again the event was changed or deleted.
+    """
+    return gap.into is not None and any(
+        item.since <= gap.first <= item.until < gap.into for item in definitions
+    )
 
 
 def _gap_at(db: peewee.Database, gap: Gap, instant: int) -> bool:

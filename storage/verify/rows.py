@@ -177,6 +177,8 @@ class RowCheck(msgspec.Struct, frozen=True):
         started, ended = item.started_at, item.ended_at
         if started is None:
             return
+        if isinstance(item, Execution) and item.reason == Reason.OVERLAP:
+            ended = None  # a newer one took its place, whatever its job does: it may begin yet
         early = begins is not None and started < begins - UNNOTICED_US
         backwards = started < item.claimed_at - UNNOTICED_US or (
             ended is not None and ended < started - UNNOTICED_US

@@ -13,7 +13,10 @@ from kalends.clock import US
 from kalends.model import EventStatus, Fate
 from kalends.queries import EventQuery, ExecutionQuery, GapQuery, JournalQuery
 from kalends.storage.accounts import accounted_to
+from kalends.storage.backfills import cancel_backfill, find_backfill, plan_backfill
 from kalends.storage.event_queries import list_events
+from kalends.storage.event_rows import event_row, named
+from kalends.storage.foretold import move_next, skip_next
 from kalends.storage.gaps import list_gaps
 from kalends.storage.heat import HeatRange
 from kalends.storage.journal import list_entries
@@ -22,6 +25,7 @@ from kalends.storage.overdue import find_overdue
 from kalends.storage.reports import make_report
 from kalends.storage.retention import prune
 from kalends.storage.streaks import failures_in_a_row
+from kalends.storage.undoing import undo_foretold
 from kalends.storage.verify.line import LineWalk
 from kalends.storage.verify.tables import AttemptWalk, TagWalk
 from kalends.storage.verify.walk import Verifier
@@ -280,3 +284,29 @@ def test_retention_finds_what_is_old_without_reading_the_rest(
     )
     # Two walks of at most ``limit`` steps: the next stretch of events, the old end of the journal.
     check(found, "executions_time", "executions_due", "gaps_time", "gaps_span", walks=2)
+
+
+def test_a_backfill_is_planned_and_counted_by_index(
+    ledger: Ledger, plans: Callable[..., list[str]]
+) -> None:
+    event_id = ledger.add(every(seconds=10))
+    ledger.clock.advance(1000.0)
+    ledger.claim()
+    stamp = ledger.here.events.stamp(ledger.now, None)
+    found = plans(plan_backfill, event_id, ledger.now - 500 * US, ledger.now - 100 * US, 10, stamp)
+    check(found, "gaps_span", "executions_due", "executions_batch", sorting=True)
+    (made,) = ledger.run(list_entries, JournalQuery(kind="event_backfilled")).items
+    check(plans(find_backfill, made.id), "executions_batch", sorting=True)
+    check(plans(ledger.here.executions.list, ExecutionQuery(backfill=made.id)), "executions_batch")
+    check(plans(cancel_backfill, made.id, stamp), "executions_batch", sorting=True)
+
+
+def test_what_was_told_of_the_future_is_undone_by_index(
+    ledger: Ledger, plans: Callable[..., list[str]]
+) -> None:
+    event_id = ledger.add(every(seconds=10))
+    stamp = ledger.here.events.stamp(ledger.now, None)
+    check(plans(skip_next, event_id, 3, stamp), "gaps_span")
+    check(plans(move_next, event_id, ledger.now + US, stamp), "executions_due")
+    row = named(ledger.run(event_row, event_id))
+    check(plans(undo_foretold, row, ledger.now), "executions_due", "gaps_span")
