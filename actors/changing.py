@@ -47,13 +47,12 @@ class Changing:
         self._tell_loop = tell_loop
 
     def announce(self, events: Sequence[Event]) -> None:
-        """Tell the loop the earliest instant at which something is to be done about these, and the
-        log what daylight saving will do to them; on the writer's thread, after the commit.
+        """Tell the loop the earliest instant due among these, and the log what daylight saving will
+        do to them; on the writer's thread, after the commit.
         """
-        instants = [at for event in events for at in (event.next_due, event.paused_until)]
-        known = [to_us(at) for at in instants if at is not None]
-        if known:
-            self._tell_loop(EventsChanged(min(known)))
+        due = [to_us(event.next_due) for event in events if event.next_due is not None]
+        if due:
+            self._tell_loop(EventsChanged(min(due)))
         warned = [event for event in events if event.warnings]
         if warned:
             _log.info(
@@ -114,7 +113,8 @@ class Changing:
                 return
             self._runner.forget(revoked)
             late = self._runner.disarm(event_ids)
-            self._tell_loop(ClaimDue())  # what was given back, or waits, may begin now
+            # What was given back, or waits, may begin now; a pause may end before anything is due.
+            self._tell_loop(ClaimDue())
             if not late:
                 finish(done)
                 return

@@ -26,7 +26,6 @@ from kalends.messages import (
     CountEvents,
     CreateEvents,
     DeleteEvent,
-    EventsChanged,
     GetBackfill,
     GetEvent,
     ListEvents,
@@ -220,11 +219,7 @@ class EventManagerActor(Actor):
             moved[:] = [move_next(db, message.event_id, message.to, stamp, given_back)]
             return self._store.get(db, message.event_id)
 
-        def done(_: Event) -> Execution:
-            self._tell_loop(EventsChanged(message.to))
-            return moved[0]
-
-        return self._changing.one(message.event_id, unit).then(done)
+        return self._changing.one(message.event_id, unit).then(lambda _: moved[0])
 
     @handles(BackfillEvent)
     def backfill(self, message: BackfillEvent) -> Future[Backfill]:

@@ -38,8 +38,7 @@ class Undone(msgspec.Struct, frozen=True):
 
 
 def undo_foretold(db: peewee.Database, old: dict[str, Any], now: int) -> Undone:
-    """Take out of the event's account what was told of instants after ``now``; ``old`` is its row,
-    and is changed with it.
+    """Take out of the event's account what was told of instants after ``now``; ``old`` is its row.
 
     What another process has claimed ahead keeps its fate, and with it all before it. An execution
     that was moved and has begun stays, outside of the rule: somebody asked for it.
@@ -51,8 +50,6 @@ def undo_foretold(db: peewee.Database, old: dict[str, Any], now: int) -> Undone:
     firm = _told_otherwise(db, old["id"], max(now, old["rule_since"] - 1))
     moved = _undo_moved(db, old["id"], firm)
     skipped = _undo_skipped(db, old["id"], rule, firm, now)
-    if moved or skipped:
-        old["next_due"] = rule.next_us(firm)
     return Undone(skipped, moved)
 
 

@@ -55,6 +55,16 @@ def test_the_next_instant_runs_at_another_one(
     assert virtual.fates(event) == {10: "succeeded", 20: "succeeded"}
 
 
+def test_the_loop_is_told_of_what_was_moved_before_anything_else_is_due(
+    virtual: Any, until: Callable[..., Any]
+) -> None:
+    event = virtual.scheduler.schedule_event("tick", every(hours=1, anchor=START), name="t")
+    virtual.settle()
+    virtual.scheduler.move_next(event.id, START.add(seconds=3))
+    virtual.clock.advance(3)
+    until(lambda: virtual.ran)
+
+
 def test_what_was_moved_survives_a_restart(
     virtual: Any, event: Any, until: Callable[..., Any]
 ) -> None:

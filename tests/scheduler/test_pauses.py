@@ -29,6 +29,16 @@ def test_the_loop_wakes_for_the_end_of_a_pause(virtual: Any, until: Callable[...
     )  # fmt: skip
 
 
+def test_the_loop_is_told_of_a_pause_that_ends_before_anything_is_due(
+    virtual: Any, until: Callable[..., Any]
+) -> None:
+    event = virtual.scheduler.schedule_event("tick", every(hours=1, anchor=START))
+    virtual.settle()
+    virtual.scheduler.pause_event(event.id, until=START.add(seconds=3))
+    virtual.clock.advance(3)
+    until(lambda: virtual.scheduler.get_event(event.id).status is EventStatus.ACTIVE)
+
+
 def test_an_instant_at_the_very_end_of_a_pause_runs(
     virtual: Any, until: Callable[..., Any]
 ) -> None:

@@ -92,6 +92,17 @@ def test_the_last_sign_of_life_counts(ledger: Ledger) -> None:
     assert [entry.details for entry in told(ledger)] == [since(ledger, 40.0)]
 
 
+def test_who_died_earlier_and_is_found_later_takes_nothing_back(ledger: Ledger) -> None:
+    enter(ledger, ledger.here)
+    enter(ledger, ledger.there)
+    ledger.clock.advance(20.0)
+    leave(ledger, ledger.here)
+    ledger.clock.advance(40.0)
+    ledger.run(ledger.here.leases.rescue, now=ledger.now)
+    enter(ledger, ledger.here)
+    assert [entry.details for entry in told(ledger)] == [since(ledger, 40.0)]
+
+
 def test_a_quick_restart_is_not_worth_a_line_and_a_clock_set_back_none_either(
     ledger: Ledger,
 ) -> None:
