@@ -21,6 +21,7 @@ from kalends.triggers import Trigger
 
 __all__ = [
     "COPIES",
+    "as_data",
     "changed_fields",
     "event_row",
     "ids_by_name",
@@ -31,6 +32,8 @@ __all__ = [
 
 COPIES = frozenset({"limit_name", "priority", "serial"})
 """Columns that repeat what the policies say."""
+_JSON = frozenset({"arguments", "trigger", "policies", "tags"})
+"""Columns that hold JSON texts."""
 _CHUNK = 500
 
 
@@ -46,6 +49,16 @@ def event_row(db: peewee.Database, event_id: str, *, deleted: bool = False) -> t
 def named(row: Sequence[Any]) -> dict[str, Any]:
     """A row of ``EVENT_COLUMNS`` by column name."""
     return {field.name: value for field, value in zip(EVENT_COLUMNS, row, strict=True)}
+
+
+def as_data(column: str, value: Any) -> Any:
+    """The value of a column as the JSON value that it stands for; a text that is none stays one."""
+    if column not in _JSON:
+        return value
+    try:
+        return msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeError):
+        return value
 
 
 def write_event(

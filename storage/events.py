@@ -20,6 +20,7 @@ from kalends.model import Event, EventStatus, JournalKind, Reason
 from kalends.storage.accounts import close_account, first_due, give_back, opening
 from kalends.storage.event_rows import (
     COPIES,
+    as_data,
     changed_fields,
     event_row,
     ids_by_name,
@@ -250,7 +251,7 @@ class EventStore:
             node=self._node,
             author=author,
             changed=sorted(set(fresh) - _FOLLOWS - COPIES),
-            before={key: before[key] for key in fresh if key not in COPIES},
+            before={key: as_data(key, before[key]) for key in fresh if key not in COPIES},
             version=old["version"] + 1,
             **evidence,
         )

@@ -6,6 +6,8 @@ is found is then judged by ``at``, because a clock that steps back leaves ids ah
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import peewee
 
@@ -74,13 +76,21 @@ def policies_at(db: peewee.Database, event_id: str, current: Policies, instant: 
         .limit(_LOOKED_AT)
     )
     for entry in _entries(db, query):
-        text = entry.details.get("before", {}).get("policies")
-        if to_us(entry.at) > instant and isinstance(text, str):
-            try:
-                return msgspec.json.decode(text, type=Policies)
-            except msgspec.MsgspecError:
-                return current
+        before = entry.details.get("before", {}).get("policies")
+        if to_us(entry.at) > instant and before is not None:
+            return _policies_of(before, current)
     return current
+
+
+def _policies_of(stored: Any, otherwise: Policies) -> Policies:
+    """Policies as an entry has them: a text in entries of earlier versions, and where they could
+    not be read."""
+    try:
+        if isinstance(stored, str):
+            return msgspec.json.decode(stored, type=Policies)
+        return msgspec.convert(stored, Policies)
+    except msgspec.MsgspecError:
+        return otherwise
 
 
 def _entries(db: peewee.Database, query: peewee.ModelSelect[JournalRow]) -> list[JournalEntry]:
