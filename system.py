@@ -196,6 +196,7 @@ class System:
             ids=self.ids,
             node=self.node,
             clock=self.clock,
+            runner=self.runner,
             settings=settings,
             tell_loop=self._tell_loop,
             chores=self.chores,

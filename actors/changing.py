@@ -8,7 +8,7 @@ after the change was acknowledged.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -22,11 +22,27 @@ from kalends.messages import ClaimDue, EventsChanged, Message
 from kalends.model import Event
 from kalends.storage.engine import Storage
 from kalends.storage.events import EventStore
+from kalends.storage.nodes import NodeStore
 from kalends.work import Claim
 
-__all__ = ["Changing"]
+__all__ = ["Changing", "disarm_paused"]
 
 _log = get_log()
+
+
+def disarm_paused(
+    event_ids: Collection[str], *, runner: Runner, storage: Storage, nodes: NodeStore, clock: Clock
+) -> None:
+    """Give back what was claimed ahead of events that a transaction has paused, and has not begun.
+
+    On the writer's thread, right after the commit: no claim of the old state comes later.
+    """
+    claims = runner.disarm(event_ids) if event_ids else []
+    if claims:
+        now = clock.now_us()
+        given_back = storage.write(lambda db: nodes.give_back(db, claims, now=now))
+        # Where that is refused, the tracker's audit finds them.
+        given_back.add_done_callback(lambda _: runner.forget(claims))
 
 
 class Changing:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
+from kalends.actors.changing import disarm_paused
 from kalends.actors.runtime import Actor, handles
 from kalends.clock import US, Clock
 from kalends.errors import KalendsError
@@ -140,12 +141,13 @@ class ExecutionTrackerActor(Actor):
 
     def _disarm(self, event_ids: Collection[str]) -> None:
         """Give back what was claimed ahead of events that are paused since, and has not begun."""
-        claims = self._runner.disarm(event_ids) if event_ids else []
-        if claims:
-            now = self._clock.now_us()
-            given_back = self._storage.write(lambda db: self._nodes.give_back(db, claims, now=now))
-            # Where that is refused, the audit finds them.
-            given_back.add_done_callback(lambda _: self._runner.forget(claims))
+        disarm_paused(
+            event_ids,
+            runner=self._runner,
+            storage=self._storage,
+            nodes=self._nodes,
+            clock=self._clock,
+        )
 
     @handles(OutcomesRecorded)
     def recorded(self, message: OutcomesRecorded) -> None:

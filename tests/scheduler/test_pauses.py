@@ -8,7 +8,8 @@ from typing import Any
 import pendulum
 import pytest
 
-from kalends import EventStatus, ValidationFailed, every
+from kalends import EventStatus, Registry, ValidationFailed, every
+from kalends.testing import VirtualScheduler
 
 START = pendulum.datetime(2027, 1, 1, tz="UTC")
 
@@ -75,3 +76,27 @@ def test_the_end_of_a_pause_lies_ahead(virtual: Any) -> None:
         virtual.scheduler.pause_event(event.id, until=START)
     assert caught.value.details["path"] == "until"
     assert virtual.scheduler.get_event(event.id).status is EventStatus.ACTIVE
+
+
+def test_a_pause_for_what_a_dead_process_lost_takes_back_what_is_armed_here() -> None:
+    jobs = Registry()
+    jobs.register(lambda: None, "work")
+    long = {"busy": 1000.0}
+    with VirtualScheduler(
+        registry=jobs, start=START, durations=long, claim_limit=1, claim_batch=1
+    ) as dying:
+        event = dying.schedule_event(
+            "work", every(seconds=10, anchor=START), name="busy", overlap="allow_all",
+            delivery="at_most_once", pause_after_failures=1,
+        )  # fmt: skip
+        dying.advance(10)  # it runs there, and nothing more fits in
+        with dying.peer(durations=long, claim_ahead=30.0) as here:
+            moved = here.move_next(event.id, START.add(seconds=35))
+            here.wait_until(lambda: here.get_execution(moved.id).node == here.status().node, 1.0)
+            dying.kill()
+            report = here.keep_house()
+            assert report.rescued.paused == (event.id,)
+            assert here.get_execution(moved.id).node is None
+            assert here.status().in_flight == 0
+            here.advance(60)
+            assert [item.fate for item in here.list_executions().items] == ["pending", "lost"]
