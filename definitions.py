@@ -14,7 +14,7 @@ from kalends.clock import Clock
 from kalends.drafts import Changes, Definition
 from kalends.errors import KalendsError, ValidationFailed, did_you_mean
 from kalends.jobs.codec import encode_arguments, type_name
-from kalends.jobs.registry import Registry
+from kalends.jobs.registry import Job, Registry
 from kalends.policies import CatchUp, Delivery, Overlap, Policies, RetryBackoff, consistent
 from kalends.settings import POLICY_RANGES, Settings
 from kalends.triggers import Cron, Interval, Once, Trigger, from_json
@@ -98,10 +98,11 @@ class DefinitionChecker:
                 raise ValidationFailed(f"{path} lacks {field!r}", path=f"{path}.{field}")
         name = values.get("name")
         trigger = _trigger(values["trigger"])
+        job = self._job(values["job"])
         return Definition(
             name=None if name is None else text(name, "name", MAX_NAME),
-            job=self._job(values["job"]),
-            arguments=self._arguments(values.get("args", ()), values.get("kwargs")),
+            job=job.name,
+            arguments=self._arguments(job, values.get("args", ()), values.get("kwargs")),
             trigger=trigger,
             policies=self._policies(values),
             tags=tags(values.get("tags", ()), "tags"),
@@ -136,12 +137,13 @@ class DefinitionChecker:
         fresh: dict[str, Any] = {}
         if "name" in values:
             fresh["name"] = text(values["name"], "name", MAX_NAME)
-        if "job" in values:
-            fresh["job"] = self._job(values["job"])
+        job = self._job(values["job"]) if "job" in values else None
+        if job is not None:
+            fresh["job"] = job.name
         if "args" in values or "kwargs" in values:
             if not ("args" in values and "kwargs" in values):
                 raise ValidationFailed("args and kwargs change together: give both", path="kwargs")
-            fresh["arguments"] = self._arguments(values["args"], values["kwargs"])
+            fresh["arguments"] = self._arguments(job, values["args"], values["kwargs"])
         if "trigger" in values:
             fresh["trigger"] = _trigger(values["trigger"])
             fresh["warnings"] = warnings_of(fresh["trigger"], self._clock.now_us())
@@ -154,19 +156,20 @@ class DefinitionChecker:
             fresh["policies"] = policies
         return Changes(**fresh)
 
-    def _job(self, value: Any) -> str:
-        name = self._registry.name_of(value)
-        self._registry.get(name)
-        return name
+    def _job(self, value: Any) -> Job:
+        return self._registry.get(self._registry.name_of(value))
 
-    def _arguments(self, args: object, kwargs: object) -> str:
+    def _arguments(self, job: Job | None, args: object, kwargs: object) -> str:
+        """The arguments as they are stored; where the job is given, as its annotations say."""
         if isinstance(args, str | bytes) or not isinstance(args, list | tuple):
             raise ValidationFailed(
                 f"args must be a list or tuple, not {type_name(args)}", path="args"
             )
         if kwargs is not None and not isinstance(kwargs, dict):
             raise ValidationFailed(f"kwargs must be a dict, not {type_name(kwargs)}", path="kwargs")
-        given = {} if kwargs is None else kwargs
+        given: dict[str, Any] = {} if kwargs is None else kwargs
+        if job is not None:
+            args, given = job.parameters.plain(args, given)
         return encode_arguments(args, given, self._settings.max_arguments)
 
     def _given_policies(self, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -75,6 +75,7 @@ class System:
     ) -> None:
         self.machinery = Machinery() if machinery is None else machinery
         self.storage = storage
+        self.registry = registry
         self.settings = settings
         self.clock = clock
         self.ids = self.machinery.ids(clock)
@@ -174,6 +175,7 @@ class System:
             clock=self.clock,
             runner=self.runner,
             tell_loop=self._tell_loop,
+            fit=self.registry.fit,
         )
         self.loop = self._cell(
             "loop",

@@ -12,11 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from msgspec import UNSET
+
 from kalends.actors.changing import Changing
 from kalends.actors.runtime import Actor, handles
 from kalends.backfills import Backfill
 from kalends.clock import Clock, from_us
-from kalends.drafts import OnConflict
+from kalends.drafts import Changes, OnConflict
 from kalends.futures import Future
 from kalends.jobs.runner import Runner
 from kalends.messages import (
@@ -57,7 +59,9 @@ __all__ = ["EventManagerActor"]
 
 
 class EventManagerActor(Actor):
-    """Keeps definitions. ``tell_loop`` tells the loop when something new may be due."""
+    """Keeps definitions. ``tell_loop`` tells the loop when something new may be due; ``fit(job,
+    arguments)`` refuses stored arguments that a job does not take.
+    """
 
     def __init__(
         self,
@@ -67,12 +71,14 @@ class EventManagerActor(Actor):
         clock: Clock,
         runner: Runner,
         tell_loop: Callable[[Message], None],
+        fit: Callable[[str, str], None],
     ) -> None:
         super().__init__()
         self._storage = storage
         self._store = store
         self._clock = clock
         self._tell_loop = tell_loop
+        self._fit = fit
         self._changing = Changing(storage, store, clock, runner, tell_loop)
 
     # -- create and read -----------------------------------------------------------------------
@@ -167,9 +173,10 @@ class EventManagerActor(Actor):
     @handles(UpdateEvent)
     def update(self, message: UpdateEvent) -> Future[Event]:
         """Change fields; claims not begun are made anew under the new definition."""
-        return self._changing.one(
-            message.event_id,
-            lambda db, now, given_back: self._store.update(
+
+        def unit(db: Any, now: int, given_back: Sequence[Claim]) -> Event:
+            self._check_fit(db, message.event_id, message.changes)
+            return self._store.update(
                 db,
                 message.event_id,
                 message.changes,
@@ -177,8 +184,18 @@ class EventManagerActor(Actor):
                 version=message.version,
                 author=message.author,
                 given_back=given_back,
-            ),
-        )
+            )
+
+        return self._changing.one(message.event_id, unit)
+
+    def _check_fit(self, db: Any, event_id: str, changes: Changes) -> None:
+        """Where only one of job and arguments changes, see that the two still go together."""
+        if (changes.job is UNSET) != (changes.arguments is UNSET):
+            job, arguments = self._store.job_of(db, event_id)
+            self._fit(
+                job if changes.job is UNSET else changes.job,
+                arguments if changes.arguments is UNSET else changes.arguments,
+            )
 
     @handles(PauseEvent)
     def pause(self, message: PauseEvent) -> Future[Event]:

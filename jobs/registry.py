@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
 from kalends.errors import ConflictError, JobNotFound, ValidationFailed, did_you_mean
+from kalends.jobs.codec import decode_arguments
+from kalends.jobs.typed import Parameters
 from kalends.native import allocate_lock
 from kalends.refusals import checking
 
@@ -33,13 +35,18 @@ _REFERENCE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*")
 _PREFIX = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*\.?")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Job:
     """A registered callable, its stable name, and the kind of executor that runs it."""
 
     name: str
     function: Callable[..., Any]
     executor: str
+
+    @functools.cached_property
+    def parameters(self) -> Parameters:
+        """What it takes. Found at the first use: by then all that annotations name is there."""
+        return Parameters(self.function)
 
 
 class Registry:
@@ -151,6 +158,15 @@ class Registry:
         raise JobNotFound(
             f"{_origin(job)} is not registered: decorate it with @job, or register it", path="job"
         )
+
+    def fit(self, name: str, arguments: str) -> None:
+        """Refuse stored arguments that the job of this name, if it is known here, does not take.
+
+        Raises ``ValidationFailed`` with the path.
+        """
+        job = self.find(name)
+        if job is not None:
+            job.parameters.plain(*decode_arguments(arguments))
 
     def names(self) -> tuple[str, ...]:
         """The registered names, sorted."""

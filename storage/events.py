@@ -204,6 +204,11 @@ class EventStore:
         """The event. Raises ``EventNotFound``."""
         return event_of(event_row(db, event_id, deleted=deleted))
 
+    def job_of(self, db: peewee.Database, event_id: str) -> tuple[str, str]:
+        """The name of its job, and its arguments as JSON. Raises ``EventNotFound``."""
+        row = named(event_row(db, event_id))
+        return row["job"], row["arguments"]
+
     # -- change --------------------------------------------------------------------------------
 
     def update(

@@ -34,8 +34,8 @@ def registry() -> Registry:
     return registry
 
 
-def noop() -> None:
-    """Does nothing."""
+def noop(*_: object, **__: object) -> None:
+    """Takes anything and does nothing."""
 
 
 @pytest.fixture

@@ -199,7 +199,7 @@ class Task:
         ``refuse``.
         """
         job = self.job or self.owner.registry.get(self.claim.job)
-        args, kwargs = decode_arguments(self.claim.arguments)
+        args, kwargs = job.parameters.typed(*decode_arguments(self.claim.arguments))
         return job.function, args, kwargs
 
     def begin(self) -> bool:
