@@ -93,7 +93,7 @@ class Scheduler(Verbs):
         self._clock = SystemClock() if clock is None else clock
         self._on_failure = on_failure
         # Refuses a wrong URL now, opens nothing, and fixes what a relative path is relative to.
-        self._database = open_storage(database, self.settings).dialect.path or ":memory:"
+        self._database = open_storage(database, self.settings).dialect.location
         self._pid = current_pid()
         self._life = Lifecycle(self._make_system)
         checker = DefinitionChecker(self.registry, self.settings, self._clock)

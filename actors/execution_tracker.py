@@ -320,7 +320,7 @@ class ExecutionTrackerActor(Actor):
             lease=self._lease,
             event_id=message.event_id,
             limit=message.limit,
-            integrity=message.integrity,
+            damage=self._storage.dialect.damage if message.integrity else None,
         )
         return self._storage.walk(verifier.step)
 

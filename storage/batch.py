@@ -12,9 +12,9 @@ from kalends.ids import IdSource
 from kalends.model import EventStatus, Fate
 from kalends.planning import ClaimPlan
 from kalends.policies import Overlap, Policies
+from kalends.storage.dialect import Dialect
 from kalends.storage.models import EventRow, ExecutionRow
 from kalends.storage.rows import load_trigger
-from kalends.storage.sqlite import SqliteDialect
 from kalends.work import Claim
 
 __all__ = ["EVENT_PART", "Batch", "BatchWriter", "claim_of"]
@@ -96,7 +96,7 @@ class Batch:
 class BatchWriter:
     """The statements of a batch, compiled once."""
 
-    def __init__(self, dialect: SqliteDialect) -> None:
+    def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._insert = dialect.compile(_INSERT)
         self._advance = dialect.compile(_ADVANCE)

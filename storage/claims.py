@@ -22,6 +22,7 @@ from kalends.planning import plan_claim
 from kalends.policies import Overlap
 from kalends.storage.accounts import give_back
 from kalends.storage.batch import Batch, BatchWriter
+from kalends.storage.dialect import Dialect
 from kalends.storage.due import DueEvents, earliest, earliest_within
 from kalends.storage.gaps import write_gap
 from kalends.storage.instants import execution_at, free_instant
@@ -32,7 +33,6 @@ from kalends.storage.models import ExecutionRow
 from kalends.storage.overlaps import NOTHING_SETTLED, Settled, carry_out, standing_of
 from kalends.storage.quarantine import quarantine, refuse
 from kalends.storage.rows import load_policies, load_trigger
-from kalends.storage.sqlite import SqliteDialect
 from kalends.storage.statuses import end_pauses
 from kalends.storage.unowned import Waiting, first_ready, ready, take
 from kalends.work import Claim, WrittenOff
@@ -81,7 +81,7 @@ class ClaimStore:
 
     def __init__(
         self,
-        dialect: SqliteDialect,
+        dialect: Dialect,
         ids: IdSource,
         node: str,
         limits: Mapping[str, int] | None = None,

@@ -11,9 +11,8 @@ import peewee
 
 from kalends.clock import US, from_us
 from kalends.model import JournalKind
+from kalends.storage.facts import fact, put_fact
 from kalends.storage.journal import Stamp, note_down
-from kalends.storage.models import MetaRow
-from kalends.storage.paging import first_row
 
 __all__ = ["note_alive", "tell_downtime"]
 
@@ -25,7 +24,7 @@ _SHORTEST = 1 * US
 def note_alive(db: peewee.Database, at: int) -> None:
     """A process whose node goes was alive at ``at`` (microseconds)."""
     latest = max(at, _last_alive(db) or at)
-    MetaRow.insert(key=_KEY, value=str(latest)).on_conflict_replace().execute(db)
+    put_fact(db, _KEY, str(latest))
 
 
 def tell_downtime(db: peewee.Database, stamp: Stamp, signs: list[int]) -> None:
@@ -44,5 +43,5 @@ def tell_downtime(db: peewee.Database, stamp: Stamp, signs: list[int]) -> None:
 
 
 def _last_alive(db: peewee.Database) -> int | None:
-    row = first_row(db, MetaRow.select(MetaRow.value).where(MetaRow.key == _KEY))
-    return None if row is None else int(row[0])
+    noted = fact(db, _KEY)
+    return None if noted is None else int(noted)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from kalends.futures import Future
-from kalends.storage.sqlite import SqliteDialect
+from kalends.storage.dialect import Dialect
 from kalends.storage.workers import Chore, Unit, Worker, Writer
 
 __all__ = ["Storage"]
@@ -28,9 +28,7 @@ class Storage:
     ways.
     """
 
-    def __init__(
-        self, dialect: SqliteDialect, *, readers: int = 2, writer: Writer | None = None
-    ) -> None:
+    def __init__(self, dialect: Dialect, *, readers: int = 2, writer: Writer | None = None) -> None:
         """``readers=0``: the writer answers queries as well. ``writer``: None makes a thread."""
         self.dialect = dialect
         self._writer = Writer("kalends-writer", dialect) if writer is None else writer

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import peewee
-from peewee import Expression, fn
+from peewee import OP, Context, Expression, Node, Value, fn
 
 from kalends.clock import MAX_US
 from kalends.errors import ValidationFailed, did_you_mean
@@ -65,10 +66,28 @@ def filtered(select: Any, query: EventQuery) -> Any:
         tagged = TagRow.select(TagRow.event_id).where(TagRow.tag == query.tag)
         select = select.where(EventRow.id.in_(tagged))
     if query.name is not None:
-        # GLOB is SQLite's case-sensitive match of * and ?; a bracket is made to mean itself.
-        select = select.where(Expression(EventRow.name, "GLOB", query.name.replace("[", "[[]")))
+        select = select.where(Expression(EventRow.name, OP.LIKE, _NamePattern(query.name)))
     if query.due_from is not None:
         select = select.where(EventRow.next_due >= query.due_from)
     if query.due_until is not None:
         select = select.where(EventRow.next_due < query.due_until)
     return select
+
+
+class _NamePattern(Node):
+    """A pattern of ``*`` and ``?`` that all other characters match themselves in.
+
+    Peewee's LIKE respects case everywhere: SQLite spells it GLOB, which takes other patterns.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+
+    def __sql__(self, ctx: Context) -> Context:
+        if ctx.state.operations.get(OP.LIKE) == "GLOB":
+            pattern = self._pattern.replace("[", "[[]")
+        else:
+            pattern = re.sub(r"[\\%_]", r"\\\g<0>", self._pattern)
+            pattern = pattern.replace("*", "%").replace("?", "_")
+        ctx.sql(Value(pattern, converter=False))
+        return ctx

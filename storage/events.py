@@ -18,6 +18,7 @@ from kalends.errors import ConflictError, VersionConflict
 from kalends.ids import IdSource
 from kalends.model import Event, EventStatus, JournalKind, Reason
 from kalends.storage.accounts import close_account, first_due, give_back, opening
+from kalends.storage.dialect import Dialect
 from kalends.storage.event_rows import (
     COPIES,
     as_data,
@@ -37,7 +38,6 @@ from kalends.storage.rows import (
     event_of,
     load_trigger,
 )
-from kalends.storage.sqlite import SqliteDialect
 from kalends.storage.statuses import current_row, set_status, transition
 from kalends.storage.undoing import undo_foretold
 from kalends.triggers import Trigger
@@ -46,9 +46,8 @@ from kalends.work import Claim
 __all__ = ["EventStore"]
 
 _COLUMN_NAMES = [field.name for field in EVENT_COLUMNS]
-_INSERT = EventRow.insert_many([dict.fromkeys(EVENT_COLUMNS)]).sql()[0]
-_INSERT_TAG = TagRow.insert(tag="", event_id="").sql()[0]
-_CHUNK = 500
+_INSERT = EventRow.insert_many([dict.fromkeys(EVENT_COLUMNS)])
+_INSERT_TAG = TagRow.insert(tag="", event_id="")
 _FOLLOWS = {"next_due", "rule_since", "accounted_from", "status"}
 """Columns that change as a consequence, not because somebody asked."""
 
@@ -56,8 +55,10 @@ _FOLLOWS = {"next_due", "rule_since", "accounted_from", "status"}
 class EventStore:
     """The unit-of-work functions of the event manager; ``now`` is in microseconds."""
 
-    def __init__(self, dialect: SqliteDialect, ids: IdSource, node: str) -> None:
+    def __init__(self, dialect: Dialect, ids: IdSource, node: str) -> None:
         self._dialect = dialect
+        self._insert = dialect.compile(_INSERT)
+        self._insert_tag = dialect.compile(_INSERT_TAG)
         self._ids = ids
         self._node = node
 
@@ -172,10 +173,10 @@ class EventStore:
         rows.clear()
         if not fresh:
             return
-        self._dialect.execute_many(db, _INSERT, fresh)
+        self._dialect.execute_many(db, self._insert, fresh)
         tags = [(tag, row[0]) for row in fresh for tag in msgspec.json.decode(row[6])]
         if tags:
-            self._dialect.execute_many(db, _INSERT_TAG, tags)
+            self._dialect.execute_many(db, self._insert_tag, tags)
 
     def _replace(
         self,
@@ -309,7 +310,7 @@ class EventStore:
         if "tags" in fresh:
             TagRow.delete().where(TagRow.event_id == old["id"]).execute(db)
             tags = [(tag, old["id"]) for tag in msgspec.json.decode(fresh["tags"])]
-            self._dialect.execute_many(db, _INSERT_TAG, tags)
+            self._dialect.execute_many(db, self._insert_tag, tags)
 
     # -- claims that will not begin ------------------------------------------------------------
 

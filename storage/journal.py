@@ -12,14 +12,12 @@ from kalends.model import JournalEntry, JournalKind, Page
 from kalends.queries import JournalQuery
 from kalends.storage.models import JournalRow
 from kalends.storage.paging import page
+from kalends.storage.prepared import Prepared, hole
 from kalends.storage.rows import JOURNAL_COLUMNS, dump, journal_of
 
 __all__ = ["Stamp", "list_entries", "note_down", "write_entry"]
 
-# Spelled out once: Peewee takes longer to build the statement than SQLite to run it.
-_INSERT = JournalRow.insert(
-    id="", at=0, kind="", event_id=None, node=None, author=None, note=None, details=""
-).sql()[0]
+_INSERT = Prepared(JournalRow.insert({field: hole(field.name) for field in JOURNAL_COLUMNS}))
 
 
 class Stamp(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,8 +64,17 @@ def write_entry(
 ) -> str:
     """Write one line; its id. ``details`` are JSON values."""
     entry_id = ids()
-    row = (entry_id, now, kind.value, event_id, node, author, note, dump(details))
-    db.execute_sql(_INSERT, row)
+    _INSERT.change(
+        db,
+        id=entry_id,
+        at=now,
+        kind=kind.value,
+        event_id=event_id,
+        node=node,
+        author=author,
+        note=note,
+        details=dump(details),
+    )
     return entry_id
 
 

@@ -23,11 +23,11 @@ from kalends.ids import IdSource
 from kalends.model import EventStatus, Failure, Fate, Reason
 from kalends.policies import Policies
 from kalends.retrying import RetryPlan, plan_retry
+from kalends.storage.dialect import Dialect
 from kalends.storage.models import AttemptRow, EventRow, ExecutionRow
 from kalends.storage.paging import first_row
 from kalends.storage.prepared import Prepared, hole
 from kalends.storage.rows import dump, load_policies
-from kalends.storage.sqlite import SqliteDialect
 from kalends.storage.streaks import pause_after_failures
 from kalends.work import Outcome
 
@@ -39,24 +39,18 @@ _HELD = (
     & (ExecutionRow.attempt == 0)
     & ExecutionRow.ended_at.is_null()
 )
-_SUCCEED = (
-    ExecutionRow.update(
-        fate="", started_at=0, ended_at=0, result=None, result_note=None, error=None
-    )
-    .where(_HELD)
-    .sql()[0]
+_SUCCEED = ExecutionRow.update(
+    fate="", started_at=0, ended_at=0, result=None, result_note=None, error=None
+).where(_HELD)
+_OVER = ExecutionRow.update(
+    started_at=fn.COALESCE(ExecutionRow.started_at, 0), still_running=0
+).where(
+    ExecutionRow.id == "",
+    ExecutionRow.node == "",
+    ExecutionRow.attempt == 0,
+    ExecutionRow.still_running == 1,
 )
-_OVER = (
-    ExecutionRow.update(started_at=fn.COALESCE(ExecutionRow.started_at, 0), still_running=0)
-    .where(
-        ExecutionRow.id == "",
-        ExecutionRow.node == "",
-        ExecutionRow.attempt == 0,
-        ExecutionRow.still_running == 1,
-    )
-    .sql()[0]
-)
-_BEGIN = ExecutionRow.update(fate="", started_at=0).where(_HELD, ExecutionRow.fate == "").sql()[0]
+_BEGIN = ExecutionRow.update(fate="", started_at=0).where(_HELD, ExecutionRow.fate == "")
 _FAILURES = (Fate.FAILED, Fate.TIMED_OUT)
 _HOLDS = Prepared(
     ExecutionRow.select(
@@ -120,8 +114,11 @@ class Recorded(msgspec.Struct, frozen=True):
 class OutcomeStore:
     """The unit-of-work functions around how attempts end."""
 
-    def __init__(self, dialect: SqliteDialect, ids: IdSource, node: str) -> None:
+    def __init__(self, dialect: Dialect, ids: IdSource, node: str) -> None:
         self._dialect = dialect
+        self._succeed_all = dialect.compile(_SUCCEED)
+        self._end_late = dialect.compile(_OVER)
+        self._begin_all = dialect.compile(_BEGIN)
         self._ids = ids
         self._node = node
 
@@ -133,7 +130,7 @@ class OutcomeStore:
             (Fate.RUNNING.value, started, execution_id, self._node, attempt, Fate.PENDING.value)
             for execution_id, attempt, started in begun
         ]
-        return self._dialect.execute_many(db, _BEGIN, rows)
+        return self._dialect.execute_many(db, self._begin_all, rows)
 
     def record(self, db: peewee.Database, outcomes: Sequence[Outcome], *, now: int) -> Recorded:
         """Write down how attempts ended, in this order. Recorded twice, nothing changes."""
@@ -169,7 +166,7 @@ class OutcomeStore:
             )
             for outcome in outcomes
         ]
-        if rows and self._dialect.execute_many(work.db, _SUCCEED, rows) != len(rows):
+        if rows and self._dialect.execute_many(work.db, self._succeed_all, rows) != len(rows):
             for outcome in outcomes:
                 self._settle_unheld(work, outcome)
 
@@ -180,7 +177,7 @@ class OutcomeStore:
         if not outcome.late and self._recorded(work.db, outcome):
             return
         row = (outcome.started_us, 0, outcome.execution_id, self._node, outcome.attempt, 1)
-        over = self._dialect.execute_many(work.db, _OVER, [row]) > 0
+        over = self._dialect.execute_many(work.db, self._end_late, [row]) > 0
         if not (over or outcome.late):
             work.rejected.append(outcome.execution_id)
 

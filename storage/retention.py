@@ -17,6 +17,8 @@ from peewee import fn
 from kalends.clock import MAX_US
 from kalends.ids import IdSource
 from kalends.model import EventStatus
+from kalends.storage.dialect import Dialect
+from kalends.storage.facts import fact, forget_fact, put_fact
 from kalends.storage.models import (
     AttemptRow,
     DefinitionRow,
@@ -24,10 +26,8 @@ from kalends.storage.models import (
     ExecutionRow,
     GapRow,
     JournalRow,
-    MetaRow,
 )
 from kalends.storage.paging import first_row
-from kalends.storage.sqlite import SqliteDialect
 
 __all__ = ["Pruned", "prune"]
 
@@ -75,7 +75,7 @@ _OLD_COLUMNS = (
 
 def prune(
     db: peewee.Database,
-    dialect: SqliteDialect,
+    dialect: Dialect,
     ids: IdSource,
     *,
     now: int,
@@ -105,7 +105,7 @@ class _Round:
     """One call of ``prune``."""
 
     def __init__(
-        self, db: peewee.Database, dialect: SqliteDialect, ids: IdSource, now: int, limit: int
+        self, db: peewee.Database, dialect: Dialect, ids: IdSource, now: int, limit: int
     ) -> None:
         self._db = db
         self._dialect = dialect
@@ -276,19 +276,19 @@ class _Round:
 
     def _stretch(self, name: str, query: Any) -> list[tuple[Any, ...]]:
         """The next ``limit`` events of the way called ``name``."""
-        row = first_row(self._db, MetaRow.select(MetaRow.value).where(MetaRow.key == name))
-        if row is not None:
-            query = query.where(EventRow.id > row[0])
+        reached = fact(self._db, name)
+        if reached is not None:
+            query = query.where(EventRow.id > reached)
         return list(query.order_by(EventRow.id).limit(self._limit).tuples().execute(self._db))
 
     def _advance(self, name: str, stretch: Sequence[tuple[Any, ...]], done: str | None) -> None:
         """Note how far the way was gone: at its end it begins anew, next time."""
         if len(stretch) < self._limit and (not stretch or done == stretch[-1][0]):
-            MetaRow.delete().where(MetaRow.key == name).execute(self._db)
+            forget_fact(self._db, name)
             return
         self.more = True
         if done is not None:
-            MetaRow.insert(key=name, value=done).on_conflict_replace().execute(self._db)
+            put_fact(self._db, name, done)
 
 
 def _account_of(db: peewee.Database, event_id: str) -> int:

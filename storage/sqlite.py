@@ -14,6 +14,7 @@ import os
 import secrets
 import stat
 import struct
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from playhouse.apsw_ext import APSWDatabase
 
 from kalends.errors import StorageRefused, StorageUnavailable
 from kalends.storage import migrations
+from kalends.storage.dialect import Dialect
 from kalends.storage.forks import ForkGuard, check_not_carried
 
 __all__ = ["SqliteDialect"]
@@ -31,7 +33,7 @@ APPLICATION_ID = 0x4B4C4E44
 """``KLND`` in the file's header: the mark of a Kalends database."""
 
 _MAGIC = b"SQLite format 3\x00"
-_COMPILER = peewee.SqliteDatabase(None)
+_SPELLING = peewee.SqliteDatabase(None)
 """Opens nothing: Peewee asks a database how to spell some clauses."""
 
 _CHECKED_WHOLE = 32 * 1024 * 1024
@@ -46,7 +48,7 @@ _UNAVAILABLE = {
 }  # fmt: skip
 
 
-class SqliteDialect:
+class SqliteDialect(Dialect):
     """One SQLite database: a file, or with ``path=None`` the private memory of one connection."""
 
     name = "sqlite"
@@ -59,16 +61,14 @@ class SqliteDialect:
         self._busy_timeout = busy_timeout
         self._identity: tuple[int, int] | None = None
 
+        self.shares_connections = path is None
+
     @property
-    def shares_connections(self) -> bool:
-        """True where only one connection can see the data, so that readers have to use the
-        writer's.
-        """
-        return self.path is None
+    def location(self) -> str:
+        return ":memory:" if self.path is None else str(self.path)
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Every file the database may consist of."""
         if self.path is None:
             return ()
         return tuple(f"{self.path}{suffix}" for suffix in ("", "-wal", "-shm", "-journal"))
@@ -94,10 +94,8 @@ class SqliteDialect:
         self._identity = (found.st_dev, found.st_ino)
 
     def connect(self, *, read_only: bool) -> peewee.Database:
-        """A new connection for the calling thread's own use; the caller closes it."""
-        location = ":memory:" if self.path is None else str(self.path)
         db: peewee.Database = APSWDatabase(
-            location, thread_safe=False, timeout=self._busy_timeout, autoconnect=False
+            self.location, thread_safe=False, timeout=self._busy_timeout, autoconnect=False
         )
         db.connect()
         try:
@@ -108,7 +106,6 @@ class SqliteDialect:
         return db
 
     def reopen(self, db: peewee.Database, *, read_only: bool) -> None:
-        """Connect again what was closed, to the same file and no other."""
         self.check_identity()
         db.connect()
         try:
@@ -132,11 +129,17 @@ class SqliteDialect:
         if read_only and self.path is not None:
             connection.execute("PRAGMA query_only=ON")
 
-    def end_read(self, db: peewee.Database) -> None:
-        """End the reader's transaction, so that the next one sees what was committed since.
+    def begin(self, db: peewee.Database) -> None:
+        # Not deferred: what a unit reads first would be out of date when it begins to write.
+        db.connection().execute("BEGIN IMMEDIATE")
 
-        A cursor that a failed query left open keeps the old state alive: then the connection is
-        made anew."""
+    def begin_read(self, db: peewee.Database) -> None:
+        db.connection().execute("BEGIN")
+
+    def end_read(self, db: peewee.Database) -> None:
+        """A cursor that a failed query left open keeps the old state alive: then the connection is
+        made anew.
+        """
         connection = db.connection()
         if self.in_transaction(db):
             connection.execute("ROLLBACK")
@@ -145,7 +148,6 @@ class SqliteDialect:
             self.reopen(db, read_only=True)
 
     def migrate(self, db: peewee.Database) -> None:
-        """Bring the schema up to date in one transaction."""
         if migrations.recorded_version(db) == migrations.SCHEMA:
             return
         connection = db.connection()
@@ -316,7 +318,7 @@ class SqliteDialect:
     # -- running -------------------------------------------------------------------------------
 
     def check_identity(self) -> None:
-        """Raise ``StorageUnavailable`` when the path no longer names the file that was opened."""
+        """The path has to name the file that was opened."""
         if self.path is None or self._identity is None:
             return
         try:
@@ -329,7 +331,6 @@ class SqliteDialect:
             raise StorageUnavailable(f"{self.path} was replaced by another file", reason="replaced")
 
     def unavailable(self, error: BaseException) -> StorageUnavailable | None:
-        """``error`` as a refusal, where it says that the database cannot be used now; else None."""
         cause: BaseException = error
         if isinstance(error, peewee.PeeweeException):
             cause = getattr(error, "orig", None) or error.__cause__ or error
@@ -341,26 +342,29 @@ class SqliteDialect:
         return StorageUnavailable(f"the database is unavailable: {cause}", reason=reason)
 
     def in_transaction(self, db: peewee.Database) -> bool:
-        """False where a failure has already rolled the transaction back."""
         return not db.connection().get_autocommit()
 
     def compile(self, query: Any) -> str:
-        """The SQL of a query whose parameters are given later, to ``execute_many``."""
-        return str(query.bind(_COMPILER).sql()[0])
+        return str(_SPELLING.get_sql_context().sql(query).query()[0])
 
-    def execute_many(self, db: peewee.Database, sql: str, rows: Any) -> int:
-        """Run one statement for every row; returns how many rows it changed or inserted."""
+    def execute_many(self, db: peewee.Database, sql: str, rows: Sequence[Any]) -> int:
         connection = db.connection()
         before = connection.total_changes()
         connection.cursor().executemany(sql, rows)
         return int(connection.total_changes() - before)
 
     def upkeep(self, db: peewee.Database) -> None:
-        """What a database in use needs now and then: statistics, and a short write-ahead log."""
+        """Statistics, and a short write-ahead log."""
         connection = db.connection()
         # Bounded, for the writer waits: at most this many rows of each index are looked at.
         connection.execute("PRAGMA analysis_limit=400; PRAGMA optimize").fetchall()
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def damage(self, db: peewee.Database) -> Iterable[str]:
+        """SQLite's own check of the whole file, in one go: pages, order, indexes."""
+        for (words,) in db.connection().execute("PRAGMA integrity_check(100)").fetchall():
+            if words != "ok":
+                yield str(words)
 
 
 def _build(draft: Path) -> None:

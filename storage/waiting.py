@@ -11,13 +11,26 @@ from kalends.model import Fate
 from kalends.storage.instants import free_instant
 from kalends.storage.journal import Stamp
 from kalends.storage.models import ExecutionRow
+from kalends.storage.prepared import Prepared, hole
 
 __all__ = ["insert_waiting"]
 
-_INSERT = ExecutionRow.insert(
-    id="", event_id="", due=0, version=0, fate="", attempt=0, claimed_at=0, manual=0, ready_at=0,
-    moved_to=None, limit_name=None, batch=None,
-).sql()[0]  # fmt: skip
+_INSERT = Prepared(
+    ExecutionRow.insert(
+        id=hole("id"),
+        event_id=hole("event_id"),
+        due=hole("due"),
+        version=hole("version"),
+        fate=Fate.PENDING.value,
+        attempt=0,
+        claimed_at=hole("now"),
+        manual=0,
+        ready_at=hole("ready_at"),
+        moved_to=hole("moved_to"),
+        limit_name=hole("limit_name"),
+        batch=hole("batch"),
+    )
+)
 
 
 def insert_waiting(
@@ -39,11 +52,18 @@ def insert_waiting(
     ids = []
     for due, version in instants:
         ids.append(stamp.ids())
-        row = (
-            ids[-1], event["id"], due, version, Fate.PENDING.value, 0, stamp.now, 0, ready_at,
-            moved_to, event["limit_name"], batch,
-        )  # fmt: skip
-        db.execute_sql(_INSERT, row)
+        _INSERT.change(
+            db,
+            id=ids[-1],
+            event_id=event["id"],
+            due=due,
+            version=version,
+            now=stamp.now,
+            ready_at=ready_at,
+            moved_to=moved_to,
+            limit_name=event["limit_name"],
+            batch=batch,
+        )
     return ids
 
 

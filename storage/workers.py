@@ -14,16 +14,14 @@ from kalends.errors import NotInitialized, StorageUnavailable
 from kalends.futures import Future, failed
 from kalends.logs import get_log
 from kalends.native import NativeThread, allocate_lock
+from kalends.storage.dialect import Dialect
 from kalends.storage.forks import ForkGuard
-from kalends.storage.sqlite import SqliteDialect
 
 __all__ = ["Chore", "Health", "Unit", "Worker", "Writer"]
 
 T = TypeVar("T")
 Unit = Callable[[peewee.Database], T]
 _log = get_log()
-_GROUP = 512
-"""How many units share a transaction at most."""
 
 
 class Health:
@@ -53,7 +51,7 @@ class Health:
 class Worker:
     """A thread with one connection and a queue of jobs for it."""
 
-    def __init__(self, name: str, dialect: SqliteDialect, *, read_only: bool, group: int) -> None:
+    def __init__(self, name: str, dialect: Dialect, *, read_only: bool, group: int) -> None:
         self._dialect = dialect
         self._read_only = read_only
         self._group = group
@@ -127,8 +125,8 @@ class Worker:
             self._db.close()
 
     def pick_up(self, db: peewee.Database) -> None:
-        """Have the connection open: it was closed if the process has forked meanwhile."""
-        if db.is_closed():
+        """Have the connection open: a fork closes it, and a database may break it off."""
+        if not self._dialect.is_open(db):
             self._dialect.reopen(db, read_only=self._read_only)
 
     def _open(self) -> peewee.Database:
@@ -161,7 +159,7 @@ class Worker:
         for query, future in group:
             try:
                 self.pick_up(db)
-                db.connection().execute("BEGIN")
+                self._dialect.begin_read(db)
                 try:
                     value = query(db)
                 finally:
@@ -185,8 +183,8 @@ class Chore:
 class Writer(Worker):
     """The one thread that changes the database."""
 
-    def __init__(self, name: str, dialect: SqliteDialect) -> None:
-        super().__init__(name, dialect, read_only=False, group=_GROUP)
+    def __init__(self, name: str, dialect: Dialect) -> None:
+        super().__init__(name, dialect, read_only=False, group=dialect.group)
         self.health = Health()
         self.commits = 0
         self.units = 0
@@ -242,12 +240,11 @@ class Writer(Worker):
             if self.health.corrupt is not None:
                 raise self.health.corrupt
             self.pick_up(db)
-            connection = db.connection()
-            self.begin(connection)
+            self.begin(db)
             for at, (unit, future) in enumerate(group):  # noqa: B007  (read where it fails)
                 answers.append((future, *self.run_unit(db, unit)))
             at = None
-            self.commit(connection)
+            self.commit(db)
         except BaseException as error:  # noqa: BLE001  (the askers' to handle)
             return self._void(db, error, committing=len(answers) == len(group)), at
         self.commits += 1
@@ -257,13 +254,13 @@ class Writer(Worker):
             future.resolve(value, refusal)
         return None, None
 
-    def begin(self, connection: Any) -> None:
+    def begin(self, db: peewee.Database) -> None:
         """Begin the transaction of a group."""
-        connection.execute("BEGIN IMMEDIATE")
+        self._dialect.begin(db)
 
-    def commit(self, connection: Any) -> None:
+    def commit(self, db: peewee.Database) -> None:
         """Make it durable."""
-        connection.execute("COMMIT")
+        self._dialect.commit(db)
 
     def run_unit(self, db: peewee.Database, unit: Unit[Any]) -> tuple[Any, BaseException | None]:
         """Value and error of one unit, undone if it failed; raises what voids the transaction."""
@@ -286,8 +283,7 @@ class Writer(Worker):
         self, db: peewee.Database, error: BaseException, *, committing: bool
     ) -> BaseException:
         try:
-            if not db.is_closed() and self._dialect.in_transaction(db):
-                db.connection().execute("ROLLBACK")
+            self._dialect.rollback(db)
         except Exception as second:  # noqa: BLE001  (the first error is the one to tell)
             _log.error("rollback_failed", error=str(second))
         unavailable = (

@@ -1,4 +1,4 @@
-"""What no event's row leads to: tags and attempts, one after the other, and the file itself."""
+"""What no event's row leads to: tags and attempts, one after the other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kalends.storage.verify.parts import Attempt, Event, Execution, Findings, co
 from kalends.storage.verify.rows import RowCheck
 from kalends.verification import ViolationKind
 
-__all__ = ["AttemptWalk", "TagWalk", "check_integrity", "check_listed_tags", "tags_of"]
+__all__ = ["AttemptWalk", "TagWalk", "check_listed_tags", "tags_of"]
 
 K = ViolationKind
 _SLICE = 5_000
@@ -124,10 +124,3 @@ class AttemptWalk:
         if rows:
             self._seen = rows[-1][:2]
         return len(rows) < _SLICE
-
-
-def check_integrity(db: peewee.Database, findings: Findings) -> None:
-    """SQLite's own check of the whole file, in one go: pages, order, indexes."""
-    for (words,) in db.connection().execute("PRAGMA integrity_check(100)").fetchall():
-        if words != "ok":
-            findings.add(K.INTEGRITY, None, str(words))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import peewee
 
@@ -14,8 +14,8 @@ from kalends.storage.models import JournalRow, NodeRow
 from kalends.storage.verify.line import LineWalk
 from kalends.storage.verify.parts import Findings
 from kalends.storage.verify.rows import RowCheck
-from kalends.storage.verify.tables import AttemptWalk, TagWalk, check_integrity
-from kalends.verification import Verification
+from kalends.storage.verify.tables import AttemptWalk, TagWalk
+from kalends.verification import Verification, ViolationKind
 
 __all__ = ["Verifier"]
 
@@ -31,8 +31,8 @@ class Verifier:
     database as it is then.
 
     ``node`` is this process's own, where it runs events; ``lease`` how many seconds a lease lasts:
-    one that ended less than that ago may still be waiting to be noticed. ``integrity`` adds the
-    database's own check of the file, which is one step however large the file is.
+    one that ended less than that ago may still be waiting to be noticed. ``damage`` adds the
+    database's own check of itself, which is one step however large it is.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Verifier:
         lease: float,
         limit: int,
         event_id: str | None = None,
-        integrity: bool = False,
+        damage: Callable[[peewee.Database], Iterable[str]] | None = None,
     ) -> None:
         self._clock = clock
         self._node = node
@@ -56,8 +56,8 @@ class Verifier:
             TagWalk(found, event_id).step,
             AttemptWalk(found, event_id, self._check).step,
         ]
-        if integrity:
-            self._parts.append(self._check_file)
+        if damage is not None:
+            self._parts.append(lambda db: self._look_for_damage(damage(db)))
 
     def step(self, db: peewee.Database) -> Verification | None:
         """Look at the next slice. Raises ``EventNotFound``."""
@@ -100,8 +100,9 @@ class Verifier:
                 violations=len(found.violations),
             )
 
-    def _check_file(self, db: peewee.Database) -> bool:
-        check_integrity(db, self._findings)
+    def _look_for_damage(self, found: Iterable[str]) -> bool:
+        for words in found:
+            self._findings.add(ViolationKind.INTEGRITY, None, words)
         return True
 
     def _check(self, db: peewee.Database) -> RowCheck:

@@ -24,7 +24,7 @@ from kalends.jobs.registry import Registry
 from kalends.scheduler import Scheduler
 from kalends.settings import Settings
 from kalends.storage import open_storage
-from kalends.storage.sqlite import SqliteDialect
+from kalends.storage.dialect import Dialect
 from kalends.system import System
 from kalends.testing.clock import ManualClock
 from kalends.testing.ledger import FateCount, count_fates, dump
@@ -102,7 +102,7 @@ class VirtualScheduler(Scheduler):
         self._life: VirtualLifecycle = VirtualLifecycle(self._make_system_in, self.world)
 
     def _make_system_in(self, process: VirtualProcess) -> System:
-        dialect: SqliteDialect = (
+        dialect: Dialect = (
             open_storage(self._database, self.settings).dialect
             if self._memory is None
             else self._memory

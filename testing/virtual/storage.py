@@ -16,6 +16,7 @@ import peewee
 
 from kalends.errors import NotInitialized
 from kalends.futures import Future, failed
+from kalends.storage.dialect import Dialect
 from kalends.storage.engine import Storage
 from kalends.storage.sqlite import SqliteDialect
 from kalends.storage.workers import Unit, Writer
@@ -61,9 +62,7 @@ class MemoryDialect(SqliteDialect):
 class _VirtualWriter(Writer):
     """A writer without a thread: its turn comes by the process's loop."""
 
-    def __init__(
-        self, dialect: SqliteDialect, process: VirtualProcess, probe: Probe | None
-    ) -> None:
+    def __init__(self, dialect: Dialect, process: VirtualProcess, probe: Probe | None) -> None:
         super().__init__("virtual-writer", dialect)
         self._process = process
         self._probe = probe
@@ -110,8 +109,7 @@ class _VirtualWriter(Writer):
         self._queue.clear()
         db = self._db
         if db is not None and not db.is_closed():
-            if self._dialect.in_transaction(db):
-                db.connection().execute("ROLLBACK")
+            self._dialect.rollback(db)
             self._let_go()
 
     def _let_go(self) -> None:
@@ -120,10 +118,10 @@ class _VirtualWriter(Writer):
 
     # -- where a probe is asked ----------------------------------------------------------------
 
-    def begin(self, connection: Any) -> None:
+    def begin(self, db: peewee.Database) -> None:
         if self._probe is not None:
             self._probe(StorageStep.BEGIN)
-        super().begin(connection)
+        super().begin(db)
 
     def run_unit(self, db: peewee.Database, unit: Unit[Any]) -> tuple[Any, BaseException | None]:
         probe = self._probe
@@ -138,10 +136,10 @@ class _VirtualWriter(Writer):
 
         return super().run_unit(db, probed)
 
-    def commit(self, connection: Any) -> None:
+    def commit(self, db: peewee.Database) -> None:
         if self._probe is not None:
             self._probe(StorageStep.COMMIT)
-        super().commit(connection)
+        super().commit(db)
         if self._probe is not None:
             self._probe(StorageStep.COMMITTED)
 
@@ -150,6 +148,6 @@ class VirtualStorage(Storage):
     """A database that one virtual process has open."""
 
     def __init__(
-        self, dialect: SqliteDialect, process: VirtualProcess, probe: Probe | None = None
+        self, dialect: Dialect, process: VirtualProcess, probe: Probe | None = None
     ) -> None:
         super().__init__(dialect, readers=0, writer=_VirtualWriter(dialect, process, probe))

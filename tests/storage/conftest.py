@@ -212,6 +212,8 @@ class Ledger:
 
     def verify(self, **options: Any) -> Verification:
         """The ledger's own check of itself, each slice in a transaction of its own."""
+        if options.pop("integrity", False):
+            options["damage"] = self.dialect.damage
         options = {"node": None, "lease": LEASE_US / US, "limit": 1000, **options}
         verifier = Verifier(self.clock, **options)
         while (found := self.run(verifier.step)) is None:
