@@ -12,7 +12,7 @@ from kalends.clock import MAX_US
 from kalends.errors import ValidationFailed, did_you_mean
 from kalends.model import Event, EventStatus, Page
 from kalends.queries import EventQuery
-from kalends.storage.models import EventRow, TagRow
+from kalends.storage.models import LIVING_EVENTS, EventRow, TagRow
 from kalends.storage.paging import first_row, page
 from kalends.storage.rows import EVENT_COLUMNS, event_of
 
@@ -57,7 +57,7 @@ def count_events(db: peewee.Database, query: EventQuery) -> int:
 def filtered(select: Any, query: EventQuery) -> Any:
     """``select`` over events, narrowed to those that meet all conditions."""
     if query.status is None:
-        select = select.where(EventRow.status != EventStatus.DELETED.value)
+        select = select.where(LIVING_EVENTS)
     else:
         select = select.where(EventRow.status == query.status.value)
     if query.job is not None:

@@ -14,7 +14,7 @@ from kalends.drafts import Changes
 from kalends.errors import EventNotFound, ValidationFailed
 from kalends.model import EventStatus
 from kalends.policies import Overlap, Policies, consistent
-from kalends.storage.models import EventRow
+from kalends.storage.models import LIVING_EVENTS, EventRow
 from kalends.storage.paging import first_row
 from kalends.storage.rows import EVENT_COLUMNS, dump, dump_trigger, load_policies, load_trigger
 from kalends.triggers import Trigger
@@ -76,7 +76,7 @@ def ids_by_name(db: peewee.Database, names: Sequence[str]) -> dict[str, str]:
     for start in range(0, len(names), _CHUNK):
         query = EventRow.select(EventRow.name, EventRow.id).where(
             EventRow.name.in_(names[start : start + _CHUNK]),
-            EventRow.status != EventStatus.DELETED.value,
+            LIVING_EVENTS,
         )
         found.update(list(query.tuples().execute(db)))
     return found

@@ -20,6 +20,7 @@ from peewee import (
 
 __all__ = [
     "LIMITED_EVENTS",
+    "LIVING_EVENTS",
     "STILL_RUNNING",
     "TABLES",
     "UNWELL_ROWS",
@@ -105,10 +106,11 @@ EventRow.add_index(
         name="events_limited",
     )
 )
+LIVING_EVENTS = Expression(EventRow.status, "!=", SQL("'deleted'"))
+"""What the index ``events_name`` is about: a query that is to use it says it like this."""
+
 EventRow.add_index(
-    EventRow.index(
-        EventRow.name, unique=True, where=(EventRow.status != "deleted"), name="events_name"
-    )
+    EventRow.index(EventRow.name, unique=True, where=LIVING_EVENTS, name="events_name")
 )
 EventRow.add_index(EventRow.index(EventRow.job, name="events_job"))
 EventRow.add_index(
