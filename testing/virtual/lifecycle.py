@@ -23,14 +23,24 @@ class VirtualLifecycle(Lifecycle):
     """Starting and ending on one thread: each is done, and has come to rest, when it returns."""
 
     def __init__(self, make: Callable[[VirtualProcess], System], world: World) -> None:
-        super().__init__(lambda: make(self._begin()))
+        super().__init__(lambda: make(self._fork()))
         self._world = world
         self._process: VirtualProcess | None = None
 
-    def _begin(self) -> VirtualProcess:
+    def _fork(self) -> VirtualProcess:
         self._process = process = self._world.fork()
         process.on_end.append(lambda: self._left(process))
         return process
+
+    def _begin(self) -> tuple[System, VirtualProcess]:
+        """A system that has started, in a process of its own."""
+        system = self._make()
+        process = self._process
+        assert process is not None
+        # Killed, it is over: what its greenlets do while they unwind is no failure.
+        process.on_end.append(lambda: system.over.resolve(None))
+        self._world.run_in(process, lambda: system.start(self._gone))
+        return system, process
 
     def _left(self, process: VirtualProcess) -> None:
         """A process has ended; where it was killed, its system says so no more."""
@@ -44,15 +54,11 @@ class VirtualLifecycle(Lifecycle):
         if live is not None:
             self._check_usable(live)
             return
-        system = self._make()
-        process = self._process
-        assert process is not None
-        # Killed, it is over: what its greenlets do while they unwind is no failure.
-        process.on_end.append(lambda: system.over.resolve(None))
         try:
-            self._world.run_in(process, lambda: system.start(self._gone))
+            system, process = self._begin()
         except BaseException:
-            process.end()
+            if self._process is not None:
+                self._process.end()
             raise
         self._gone.clear()
         self._over = system.over

@@ -29,16 +29,19 @@ __all__ = ["VirtualMachinery"]
 
 
 class VirtualMachinery(Machinery):
-    """The parts of one system in one virtual process. ``script`` says how jobs go."""
+    """The parts of one system in one virtual process. ``script`` says how jobs go; ``number`` is
+    unique to this start of one on its database.
+    """
 
-    def __init__(self, process: VirtualProcess, script: Script) -> None:
+    def __init__(self, process: VirtualProcess, script: Script, number: int) -> None:
         self._process = process
+        self._number = number
         self._script = script
         self._hub: VirtualHub | None = None
 
     def ids(self, clock: Clock) -> IdSource:
-        """Ids that the seed and the process decide."""
-        return IdSource(clock, self._process.world.rng("ids", self._process.pid))
+        """Ids that the seed and the number of the start decide."""
+        return IdSource(clock, self._process.world.rng("ids", self._number))
 
     def rng(self) -> random.Random:
         """Chance that the seed and the process decide."""

@@ -33,7 +33,7 @@ from kalends.testing.virtual.executor import Script
 from kalends.testing.virtual.lifecycle import VirtualLifecycle
 from kalends.testing.virtual.machinery import VirtualMachinery
 from kalends.testing.virtual.process import VirtualProcess
-from kalends.testing.virtual.storage import MemoryDialect, Probe, VirtualStorage
+from kalends.testing.virtual.storage import MemoryDialect, Probe, VirtualStorage, count_start
 from kalends.testing.virtual.world import START, World
 
 __all__ = ["VirtualScheduler"]
@@ -113,7 +113,7 @@ class VirtualScheduler(Scheduler):
             self.settings,
             self.clock,
             self._on_failure,
-            VirtualMachinery(process, self._script),
+            VirtualMachinery(process, self._script, count_start(dialect)),
         )
 
     def peer(self, **values: Any) -> VirtualScheduler:

@@ -18,13 +18,16 @@ from kalends.errors import NotInitialized
 from kalends.futures import Future, failed
 from kalends.storage.dialect import Dialect
 from kalends.storage.engine import Storage
+from kalends.storage.models import MetaRow
+from kalends.storage.paging import first_row
 from kalends.storage.sqlite import SqliteDialect
 from kalends.storage.workers import Unit, Writer
 from kalends.testing.virtual.process import VirtualProcess
 
-__all__ = ["MemoryDialect", "Probe", "StorageStep", "VirtualStorage"]
+__all__ = ["MemoryDialect", "Probe", "StorageStep", "VirtualStorage", "count_start"]
 
 T = TypeVar("T")
+_STARTS = "virtual_starts"
 
 
 class StorageStep(StrEnum):
@@ -151,3 +154,33 @@ class VirtualStorage(Storage):
         self, dialect: Dialect, process: VirtualProcess, probe: Probe | None = None
     ) -> None:
         super().__init__(dialect, readers=0, writer=_VirtualWriter(dialect, process, probe))
+
+
+def count_start(dialect: SqliteDialect) -> int:
+    """Which start of a virtual process on this database the next one is, from 1 on.
+
+    Its ids are drawn by that number, so that worlds of one seed may share a database, beside each
+    other or one after the other. Raises what opening the database raises.
+    """
+    dialect.prepare()
+    try:
+        db = dialect.connect(read_only=False)
+        try:
+            dialect.migrate(db)
+            with db.atomic("IMMEDIATE"):
+                return _count(db)
+        finally:
+            if not dialect.shares_connections:
+                db.close()
+    except BaseException as error:
+        refusal = dialect.unavailable(error)
+        if refusal is None:
+            raise
+        raise refusal from error
+
+
+def _count(db: peewee.Database) -> int:
+    row = first_row(db, MetaRow.select(MetaRow.value).where(MetaRow.key == _STARTS))
+    number = 1 if row is None else int(row[0]) + 1
+    MetaRow.insert(key=_STARTS, value=str(number)).on_conflict_replace().execute(db)
+    return number
