@@ -30,9 +30,11 @@ def find_overdue(db: peewee.Database, *, now: int, grace: int, limit: int) -> tu
     alive = row is not None and row[0] is not None and row[0] >= now
     unclaimed = OverdueCause.NOT_CLAIMED if alive else OverdueCause.NO_NODE
     found = [*_events(db, now - grace, limit, unclaimed)]
-    found += heapq.nsmallest(
-        limit, _executions(db, now, now - grace, unclaimed), key=lambda item: item.since
-    )
+    for others in (
+        _unlifted(db, now - grace, unclaimed),
+        _executions(db, now, now - grace, unclaimed),
+    ):
+        found += heapq.nsmallest(limit, others, key=lambda item: item.since)
     found.sort(key=lambda item: item.since)
     return tuple(found[:limit])
 
@@ -46,16 +48,37 @@ def _events(db: peewee.Database, before: int, limit: int, cause: OverdueCause) -
         .limit(limit)
     )
     for event_id, name, job, next_due in list(query.tuples().execute(db)):
-        yield Overdue(
-            event_id=event_id,
-            name=name,
-            job=job,
-            due=from_us(next_due),
-            since=from_us(next_due),
-            cause=cause,
-            execution_id=None,
-            node=None,
-        )
+        yield _unclaimed(event_id, name, job, next_due, next_due, cause)
+
+
+def _unlifted(db: peewee.Database, before: int, cause: OverdueCause) -> Iterator[Overdue]:
+    """Events whose pause ended before ``before``, and whose first instant without a fate lies
+    there: nobody has looked at them since.
+    """
+    query = EventRow.select(
+        EventRow.id, EventRow.name, EventRow.job, EventRow.next_due, EventRow.paused_until
+    ).where(
+        EventRow.status == EventStatus.PAUSED.value,
+        EventRow.paused_until < before,
+        EventRow.next_due < before,
+    )
+    for event_id, name, job, due, until in query.tuples().iterator(db):
+        yield _unclaimed(event_id, name, job, due, max(due, until), cause)
+
+
+def _unclaimed(
+    event_id: str, name: str, job: str, due: int, since: int, cause: OverdueCause
+) -> Overdue:
+    return Overdue(
+        event_id=event_id,
+        name=name,
+        job=job,
+        due=from_us(due),
+        since=from_us(since),
+        cause=cause,
+        execution_id=None,
+        node=None,
+    )
 
 
 class _Open(msgspec.Struct, frozen=True):
@@ -71,6 +94,7 @@ class _Open(msgspec.Struct, frozen=True):
     job: str
     trigger: str
     status: str
+    paused_until: int | None
     ready_at: int | None
     moved_to: int | None
     lease_until: int | None
@@ -91,7 +115,7 @@ class _Open(msgspec.Struct, frozen=True):
 _OPEN_COLUMNS = (
     ExecutionRow.id, ExecutionRow.event_id, ExecutionRow.due, ExecutionRow.fate, ExecutionRow.node,
     ExecutionRow.manual, EventRow.name, EventRow.job, EventRow.trigger, EventRow.status,
-    ExecutionRow.ready_at, ExecutionRow.moved_to, NodeRow.lease_until,
+    EventRow.paused_until, ExecutionRow.ready_at, ExecutionRow.moved_to, NodeRow.lease_until,
 )  # fmt: skip
 _PARKED = (EventStatus.PAUSED, EventStatus.QUARANTINED)
 
@@ -133,8 +157,11 @@ def _why(
 ) -> tuple[int, OverdueCause] | None:
     """Since when and why it has not gone on; None where it has, or may take its time."""
     if item.node is None:
-        since = item.begins()
-        cause = OverdueCause.PARKED if item.status in _PARKED else unclaimed
+        since, cause = item.begins(), unclaimed
+        if item.paused_until is not None and item.paused_until <= now:
+            since = max(since, item.paused_until)
+        elif item.status in _PARKED:
+            cause = OverdueCause.PARKED
     elif item.lease_until is None or item.lease_until < now:
         since = item.due if item.lease_until is None else max(item.due, item.lease_until)
         cause = OverdueCause.NODE_DIED

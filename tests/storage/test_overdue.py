@@ -139,6 +139,50 @@ def test_what_waits_for_a_paused_event_says_so(alive: Ledger) -> None:
     assert [item.cause for item in overdue(alive)] == [C.PARKED]
 
 
+def test_a_pause_that_is_over_and_that_nobody_has_lifted_is_told_of(alive: Ledger) -> None:
+    event_id = alive.add(every(seconds=10), name="tick")
+    due = alive.now + 10 * US
+    end = alive.now + 15 * US
+    alive.set_status(event_id, "pause", until=end)
+    alive.clock.advance(20)
+    assert overdue(alive, 5.0) == ()
+    (found,) = overdue(alive, 4.9)
+    assert found == Overdue(
+        event_id=event_id,
+        name="tick",
+        job="work",
+        due=from_us(due),
+        since=from_us(end),
+        cause=C.NOT_CLAIMED,
+        execution_id=None,
+        node=None,
+    )
+    alive.claim()
+    assert overdue(alive, 0.0) == ()
+
+
+def test_a_pause_that_ended_before_anything_was_due_delays_nothing(alive: Ledger) -> None:
+    event_id = alive.add(every(seconds=100))
+    due = alive.now + 100 * US
+    alive.set_status(event_id, "pause", until=alive.now + 10 * US)
+    alive.clock.advance(99)
+    assert overdue(alive, 0.0) == ()
+    alive.clock.advance(7)
+    assert [item.since for item in overdue(alive)] == [from_us(due)]
+
+
+def test_what_waits_for_a_pause_that_is_over_waits_for_whoever_lifts_it(alive: Ledger) -> None:
+    event_id = alive.add(every(seconds=10))
+    alive.clock.advance(10)
+    alive.claim(node=alive.there)
+    alive.run(alive.there.leases.leave, now=alive.now, abandoned=1)
+    end = alive.now + 5 * US
+    alive.set_status(event_id, "pause", until=end)
+    alive.clock.advance(11)
+    found = {item.execution_id is None: item for item in overdue(alive)}
+    assert (found[False].cause, found[False].since) == (C.NOT_CLAIMED, from_us(end))
+
+
 def test_what_was_moved_is_overdue_from_when_it_was_to_begin(alive: Ledger) -> None:
     stamp = alive.here.events.stamp(alive.now, None)
     one, two = alive.add(every(seconds=1000)), alive.add(every(seconds=10))

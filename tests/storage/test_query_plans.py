@@ -233,7 +233,7 @@ def test_what_is_next_and_what_is_overdue_is_found_by_index(
     ledger.clock.advance(10.0)
     ledger.claim()
     found = plans(find_overdue, now=ledger.now + 99 * US, grace=0, limit=10)
-    check(found, "events_due", "executions_open", walks=1)  # the few nodes
+    check(found, "events_due", "events_pause_ends", "executions_open", walks=1)  # the few nodes
 
 
 def test_a_forecast_walks_the_events_in_order_of_their_ids(
