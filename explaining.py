@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import pendulum
 
-from kalends.explanation import Explanation, Standing
-from kalends.model import Event, EventStatus, Execution, Fate, Gap, JournalEntry, Reason
+from kalends.citing import asked_for, at, by, cited, length
+from kalends.explanation import Explanation, LimitUse, Standing
+from kalends.model import Event, EventStatus, Execution, Fate, Gap, JournalKind, Reason
 from kalends.triggers.verdicts import CauseKind
 
 __all__ = ["tell"]
@@ -20,6 +21,8 @@ _MOST = 6
 """Sentences, at most."""
 _CAUSES = 2
 """Causes of a rule that are told, at most; the data has all."""
+_SHOWN_HOLDERS = 3
+"""Holders of a limit that are told, at most; the data has more."""
 
 
 def tell(
@@ -27,24 +30,24 @@ def tell(
 ) -> tuple[str, ...]:
     """The sentences; ``alive`` is how many processes run events of the database now."""
     if found.execution is not None and found.execution.manual:
-        told = [_asked_for(found), *_fate(found, found.execution)]
+        told = [_asked_for(found, found.execution), *_fate(found, found.execution)]
     else:
         told = [*_due(found), *_STANDINGS[found.standing](found, event, now, alive)]
-    return tuple([*told, *_cited(found)][:_MOST])
+    return tuple([*told, *cited(found)][:_MOST])
 
 
 # -- the instant -------------------------------------------------------------------------------
 
 
 def _due(found: Explanation) -> list[str]:
-    at, name = _instant(found), found.event_name
+    when, name = _instant(found), found.event_name
     causes = [cause.words for cause in found.why.causes if cause.kind not in _PLAIN][:_CAUSES]
     if found.standing is Standing.DELETED:
-        return [f"{name} had been deleted before {at}."]
+        return [f"{name} had been deleted before {when}."]
     if found.why.due:
-        when = "is due" if found.standing in _AHEAD else "was due"
-        return [f"{name} {when} at {at}.", *causes]
-    return [f"{name} is not due at {at}.", *causes]
+        is_or_was = "is" if found.standing in _AHEAD else "was"
+        return [f"{name} {is_or_was} due at {when}.", *causes]
+    return [f"{name} is not due at {when}.", *causes]
 
 
 _PLAIN = (CauseKind.MATCH, CauseKind.PART)
@@ -52,18 +55,22 @@ _PLAIN = (CauseKind.MATCH, CauseKind.PART)
 
 
 def _instant(found: Explanation) -> str:
-    at = _at(found.instant)
+    when = at(found.instant)
     if found.why.clock is None or found.why.tz in (None, "UTC"):
-        return at
-    return f"{at} ({found.why.clock} by the clock of {found.why.tz})"
+        return when
+    return f"{when} ({found.why.clock} by the clock of {found.why.tz})"
 
 
-def _asked_for(found: Explanation) -> str:
-    entry = _entry(found, "event_triggered")
-    who = f"by {entry.author} " if entry is not None and entry.author is not None else ""
-    name = found.event_name
+def _asked_for(found: Explanation, execution: Execution) -> str:
+    if execution.moved_to is not None:
+        return f"{found.event_name} was due at {at(found.instant)} by a rule that it has no longer."
+    entry = asked_for(found, JournalKind.EVENT_TRIGGERED)
+    who = "" if entry is None or entry.author is None else f" by {entry.author}"
+    overlap = None if entry is None else entry.details.get("overlap")
+    how = "" if overlap is None else f", with overlap={overlap!r}"
     return (
-        f"An execution of {name} was asked for {who}at {_at(found.instant)}, outside of its rule."
+        f"An execution of {found.event_name} was asked for{who} at {at(found.instant)}, outside of "
+        f"its rule{how}."
     )
 
 
@@ -80,11 +87,13 @@ def _fate(found: Explanation, execution: Execution) -> list[str]:
         return [_skip(found)]
     told = []
     if execution.moved_to is not None:
-        told.append(f"It was moved to {_at(execution.moved_to)}.")
+        mover = by(asked_for(found, JournalKind.EVENT_MOVED))
+        told.append(f"It was moved to {at(execution.moved_to)}{mover}.")
     if execution.backfill is not None:
-        told.append("It was run by a backfill.")
+        asker = by(asked_for(found, JournalKind.EVENT_BACKFILLED))
+        told.append(f"It belongs to a backfill{asker and f', asked for{asker}'}.")
     if execution.ended_at is None:
-        return [*told, _open(execution)]
+        return [*told, _open(execution), *_places(found)]
     told.append(f"{_begun(execution)} {_ENDS[execution.fate]}{_took(execution)}.")
     if execution.fate is Fate.LOST:
         told.append(_lost(found, execution))
@@ -116,17 +125,17 @@ def _begun(execution: Execution) -> str:
     )
     if started is None:
         return "It"
-    return f"It began at {_at(started)}, {_late(execution.lateness)}, and"
+    return f"It began at {at(started)}, {_late(execution.lateness)}, and"
 
 
 def _late(seconds: float | None) -> str:
     if seconds is None or seconds < 0.0005:
         return "on time"
-    return f"{_length(seconds)} late"
+    return f"{length(seconds)} late"
 
 
 def _took(execution: Execution) -> str:
-    took = "" if execution.duration is None else f" after {_length(execution.duration)}"
+    took = "" if execution.duration is None else f" after {length(execution.duration)}"
     tries = len(execution.attempts)
     return f"{took}, in attempt {tries}" if tries > 1 else took
 
@@ -148,7 +157,7 @@ def _open(execution: Execution) -> str:
         return f"It runs now, as attempt {len(execution.attempts)}, on node {execution.node}."
     if execution.node is not None:
         return f"Node {execution.node} has claimed it; it is not known to have begun."
-    ready = "" if execution.ready_at is None else f", not before {_at(execution.ready_at)}"
+    ready = "" if execution.ready_at is None else f", not before {at(execution.ready_at)}"
     if execution.attempts:
         return f"It waits for attempt {len(execution.attempts) + 1}{ready}."
     return f"It waits for its first attempt{ready}."
@@ -163,14 +172,14 @@ def _skipped(found: Explanation, event: Event, now: pendulum.DateTime, alive: in
 
 def _span(gap: Gap) -> str:
     return (
-        f"It shares one row with the instants from {_at(gap.first)} to {_at(gap.last)}, "
+        f"It shares one row with the instants from {at(gap.first)} to {at(gap.last)}, "
         f"{gap.count} in all."
     )
 
 
 def _skip(found: Explanation) -> str:
     reason = found.reason
-    when = "" if found.decided_at is None else f" That was decided at {_at(found.decided_at)}."
+    when = "" if found.decided_at is None else f" That was decided at {at(found.decided_at)}."
     return f"It was skipped as {reason}: {_REASONS[reason](found)}.{when}"
 
 
@@ -180,14 +189,14 @@ def _missed(found: Explanation) -> str:
         return "it came too late, and catch_up='skip' runs nothing late"
     return (
         "it came too late: its age was beyond the window of "
-        f"{_length(float(policies.get('catch_up_window', 0.0)))}, or newer instants took all of "
+        f"{length(float(policies.get('catch_up_window', 0.0)))}, or newer instants took all of "
         f"catch_up_limit={policies.get('catch_up_limit')}"
     )
 
 
 def _coalesced(found: Explanation) -> str:
     into = None if found.gap is None else found.gap.into
-    other = "another instant" if into is None else f"the instant {_at(into)}"
+    other = "another instant" if into is None else f"the instant {at(into)}"
     return f"{other} ran for it (catch_up={str(found.policies.get('catch_up'))!r})"
 
 
@@ -225,27 +234,64 @@ def _folded(found: Explanation, event: Event, now: pendulum.DateTime, alive: int
 
 
 def _waiting(found: Explanation, event: Event, now: pendulum.DateTime, alive: int) -> list[str]:
-    told = [f"It has no fate yet, {_length((now - found.instant).total_seconds())} later."]
-    limit = found.policies.get("concurrency_limit")
+    told = [f"It has no fate yet, {length((now - found.instant).total_seconds())} later."]
     if not alive:
         told.append("No process runs events of this database now.")
-    elif limit is not None:
-        told.append(f"It may wait for a place of the limit {limit!r}.")
+    else:
+        told += _places(found)
     told.append(_late_rule(found))
     return told
 
 
+def _places(found: Explanation) -> list[str]:
+    """What the event's named limit has to do with it, as it is now."""
+    limit = found.limit
+    if limit is None:
+        return []
+    if found.standing is Standing.EXPECTED:
+        count = "" if limit.places is None else f" ({_counted(limit.places, 'place')})"
+        needed = f"It will need a place of the limit {limit.name!r}{count}"
+        return [f"{needed}: whether one is free is known then."]
+    holders = _holders(limit)
+    if limit.places is None:
+        places = _counted(limit.held, "place")
+        return [
+            f"Of the limit {limit.name!r}, which this process's settings lack, {places} are held"
+            f"{holders}."
+        ]
+    held = f"{limit.held} of {_counted(limit.places, 'place')}"
+    if limit.held < limit.places:
+        return [f"The limit {limit.name!r} has room: {held} held{holders}."]
+    return [f"It waits for a place of the limit {limit.name!r}: {held} held{holders}."]
+
+
+def _holders(limit: LimitUse) -> str:
+    if not limit.holders:
+        return ""
+    shown = [f"{one.event_name} (for {at(one.due)})" for one in limit.holders[:_SHOWN_HOLDERS]]
+    others = limit.held - len(shown)
+    if others:
+        shown.append(_counted(others, "other"))
+    first = ", ".join(shown[:-1])
+    return f", by {first} and {shown[-1]}" if first else f", by {shown[0]}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def _late_rule(found: Explanation) -> str:
-    window = _length(float(found.policies.get("catch_up_window", 0.0)))
+    window = length(float(found.policies.get("catch_up_window", 0.0)))
     catch_up = str(found.policies.get("catch_up"))
     return f"When it is looked at, catch_up={catch_up!r} decides, within a window of {window}."
 
 
 def _expected(found: Explanation, event: Event, now: pendulum.DateTime, alive: int) -> list[str]:
-    told = [f"That is in {_length((found.instant - now).total_seconds())}."]
+    told = [f"That is in {length((found.instant - now).total_seconds())}."]
     if found.policies.get("overlap") != "allow_all":
         overlap = str(found.policies.get("overlap"))
         told.append(f"Should the event still be busy then, overlap={overlap!r} decides.")
+    told += _places(found)
     if not alive:
         told.append("No process runs events of this database now: it will be late unless one does.")
     return told
@@ -259,10 +305,15 @@ def _parked(found: Explanation, event: Event, now: pendulum.DateTime, alive: int
         told.append("It stays without a fate until the event is released, and is skipped then.")
     elif until is None:
         told.append("When the event is resumed after it, it is skipped as paused.")
-    elif found.instant < until:
-        told.append(f"The pause ends at {_at(until)}: it will be skipped as paused.")
     else:
-        told.append(f"The pause ends at {_at(until)}, and then it is due.")
+        over, after = until <= now, found.instant >= until
+        follows = "it is due now" if over else "then it is due"
+        told.append(
+            f"The pause {'was over' if over else 'ends'} at {at(until)}: "
+            f"{follows if after else 'it will be skipped as paused'}."
+        )
+        if over and not alive:
+            told.append("No process runs events of this database now: nobody has lifted it.")
     return told
 
 
@@ -272,9 +323,9 @@ def _not_due(found: Explanation, event: Event, now: pendulum.DateTime, alive: in
 
 def _unaccounted(found: Explanation, event: Event, now: pendulum.DateTime, alive: int) -> list[str]:
     if found.instant < event.created_at:
-        return [f"The event did not exist then: it was made at {_at(event.created_at)}."]
+        return [f"The event did not exist then: it was made at {at(event.created_at)}."]
     return [
-        f"The account of the event begins at {_at(event.accounted_from)}: what was before has been "
+        f"The account of the event begins at {at(event.accounted_from)}: what was before has been "
         "removed by retention."
     ]
 
@@ -304,67 +355,3 @@ _STANDINGS: dict[Standing, Callable[[Explanation, Event, pendulum.DateTime, int]
     Standing.MISSING: _missing,
 }
 _AHEAD = (Standing.EXPECTED, Standing.PARKED)
-
-
-# -- the journal -------------------------------------------------------------------------------
-
-
-def _entry(found: Explanation, kind: str) -> JournalEntry | None:
-    return next((entry for entry in found.journal if entry.kind == kind), None)
-
-
-def _cited(found: Explanation) -> list[str]:
-    """The entries that say something about this standing, each as a sentence."""
-    wanted = _CITED.get(found.reason, _GENERAL)
-    return [_sentence(entry) for entry in found.journal if entry.kind.value in wanted]
-
-
-_GENERAL = ("downtime", "suspended", "clock_jumped", "node_died")
-_CITED: dict[Reason | None, tuple[str, ...]] = {
-    Reason.PAUSED: ("event_paused", "event_resumed"),
-    Reason.QUARANTINED: ("event_quarantined", "event_released"),
-    Reason.SUPERSEDED: ("event_updated",),
-    Reason.DELETED: ("event_deleted",),
-    Reason.EXCLUDED_ONCE: ("event_skipped",),
-}
-
-
-def _sentence(entry: JournalEntry) -> str:
-    by = "" if entry.author is None else f" by {entry.author}"
-    note = "" if entry.note is None else f": {entry.note}"
-    what = _WORDS.get(entry.kind.value, entry.kind.value.replace("_", " "))
-    seconds = entry.details.get("seconds")
-    length = f" ({_length(abs(float(seconds)))})" if isinstance(seconds, int | float) else ""
-    evidence = entry.details.get("error")
-    if evidence is not None and not note:
-        note = f": {str(evidence)[:200]}"
-    return f"At {_at(entry.at)} {what}{by}{length}{note.rstrip('. ')}."
-
-
-_WORDS = {
-    "event_paused": "the event was paused",
-    "event_resumed": "the event was resumed",
-    "event_quarantined": "the event was quarantined",
-    "event_released": "the event was released",
-    "event_updated": "the event was changed",
-    "event_deleted": "the event was deleted",
-    "event_skipped": "instants of the event were left out",
-    "downtime": "a process was there again after nobody had run events",
-    "suspended": "the process went on after it had been suspended",
-    "clock_jumped": "the clock had jumped",
-    "node_died": "a process was found dead",
-}
-
-
-def _at(at: pendulum.DateTime) -> str:
-    return at.isoformat().replace("+00:00", "Z")
-
-
-def _length(seconds: float) -> str:
-    """A length of time in the unit that suits it."""
-    for unit, size in (("day", 86_400.0), ("hour", 3_600.0), ("minute", 60.0)):
-        if seconds >= 2 * size:
-            value = f"{seconds / size:.1f}".removesuffix(".0")
-            return f"{value} {unit}s"
-    value = f"{seconds:.3f}".rstrip("0").rstrip(".") or "0"
-    return f"{value} second" if value == "1" else f"{value} seconds"

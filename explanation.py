@@ -15,7 +15,7 @@ import pendulum
 from kalends.model import EventStatus, Execution, Fate, Gap, JournalEntry, Reason
 from kalends.triggers import Why
 
-__all__ = ["Explanation", "Standing"]
+__all__ = ["Explanation", "LimitHolder", "LimitUse", "Standing"]
 
 
 class Standing(StrEnum):
@@ -45,6 +45,29 @@ class Standing(StrEnum):
     """It was due and the ledger lacks its fate: ``verify`` tells of it too."""
 
 
+class LimitHolder(msgspec.Struct, frozen=True, kw_only=True):
+    """An execution that holds a place of a named limit."""
+
+    execution_id: str
+    event_id: str
+    event_name: str
+    due: pendulum.DateTime
+    node: str
+    since: pendulum.DateTime
+    """When it was claimed."""
+
+
+class LimitUse(msgspec.Struct, frozen=True, kw_only=True):
+    """A named limit as it is when somebody asks."""
+
+    name: str
+    places: int | None
+    """How many there are; None where the settings of the process that answers lack the limit."""
+    held: int
+    holders: tuple[LimitHolder, ...]
+    """Who holds them, the longest first; the first ``MAX_HOLDERS`` of them."""
+
+
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """Why an instant ran, or did not, or what will become of it."""
 
@@ -67,6 +90,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """The process that decided, where that is known."""
     policies: dict[str, Any] = {}
     """The policies that decided, with the values they had then."""
+    limit: LimitUse | None = None
+    """The named limit of the event, where the instant waits or will be due."""
     journal: tuple[JournalEntry, ...] = ()
     """What happened to the event, to processes and to time itself that bears on it, oldest
     first."""

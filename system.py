@@ -164,6 +164,7 @@ class System:
             runner=self.runner,
             outbox=self.outbox,
             tell_loop=self._tell_loop,
+            limits=settings.concurrency_limits,
             lease=settings.lease,
             enabled=settings.enabled,
         )

@@ -7,7 +7,7 @@ meanwhile, one transaction at a time takes them all."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from kalends.actors.changing import disarm_paused
@@ -77,6 +77,7 @@ class ExecutionTrackerActor(Actor):
         runner: Runner,
         outbox: Outbox,
         tell_loop: Callable[[Message], None],
+        limits: Mapping[str, int],
         lease: float,
         enabled: bool,
     ) -> None:
@@ -89,6 +90,7 @@ class ExecutionTrackerActor(Actor):
         self._runner = runner
         self._outbox = outbox
         self._tell_loop = tell_loop
+        self._limits = limits
         self._lease = lease
         self._enabled = enabled
         self._recording = False
@@ -300,7 +302,14 @@ class ExecutionTrackerActor(Actor):
         """Why an instant ran, or did not."""
         now = self._clock.now_us()
         return self._storage.read(
-            lambda db: explain(db, self._store, message.event_id, message.instant, now=now)
+            lambda db: explain(
+                db,
+                self._store,
+                message.event_id,
+                message.instant,
+                now=now,
+                limits=self._limits,
+            )
         )
 
     @handles(ListOverdue)

@@ -6,6 +6,8 @@ look-ups for the execution, the gap and the rule of that time, and the journal a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -13,13 +15,14 @@ import peewee
 
 from kalends.clock import MIN_US, US, from_us, to_us
 from kalends.explaining import tell
-from kalends.explanation import Explanation, Standing
+from kalends.explanation import Explanation, LimitUse, Standing
 from kalends.model import Event, EventStatus, Execution, Fate, Gap, JournalEntry
 from kalends.policies import Policies
 from kalends.storage.event_rows import event_row, named
 from kalends.storage.executions import ExecutionStore
 from kalends.storage.instants import execution_at
-from kalends.storage.journal_extracts import around, before, policies_at
+from kalends.storage.journal_extracts import around, asked, before, policies_at
+from kalends.storage.limits import use_of
 from kalends.storage.models import DefinitionRow, GapRow, NodeRow
 from kalends.storage.paging import first_row
 from kalends.storage.rows import GAP_COLUMNS, event_of, gap_of, rule_of
@@ -33,11 +36,18 @@ _SKEW_US = 60 * US
 
 
 def explain(
-    db: peewee.Database, executions: ExecutionStore, event_id: str, instant: int, *, now: int
+    db: peewee.Database,
+    executions: ExecutionStore,
+    event_id: str,
+    instant: int,
+    *,
+    now: int,
+    limits: Mapping[str, int] = MappingProxyType({}),
 ) -> Explanation:
     """Account for ``instant`` (microseconds UTC) of an event, deleted or not.
 
-    Raises ``EventNotFound``.
+    ``limits``: how many places each named limit has, by the settings of this process. Raises
+    ``EventNotFound``.
     """
     row = event_row(db, event_id, deleted=True)
     event, columns = event_of(row), named(row)
@@ -65,7 +75,8 @@ def explain(
         decided_at=None if decided_at is None else from_us(decided_at),
         node=_first(execution, gap, "node"),
         policies=_bearing(policies, standing, _first(execution, gap, "reason")),
-        journal=_journal(db, event, execution, instant, until),
+        limit=_limit(db, event, standing, execution, now, limits),
+        journal=_journal(db, event, execution, gap, instant, until),
     )
     return msgspec.structs.replace(
         draft, sentences=tell(draft, event, from_us(now), alive=_alive(db, now))
@@ -146,18 +157,41 @@ def _first(execution: Execution | None, gap: Gap | None, field: str) -> Any:
     return None if found is None else getattr(found, field)
 
 
+def _limit(
+    db: peewee.Database,
+    event: Event,
+    standing: Standing,
+    execution: Execution | None,
+    now: int,
+    limits: Mapping[str, int],
+) -> LimitUse | None:
+    """The limit that what waits, or will be due, needs a place of."""
+    name = event.policies.concurrency_limit
+    waits = execution is not None and execution.ended_at is None and execution.node is None
+    if execution is not None and execution.ready_at is not None:
+        waits = waits and to_us(execution.ready_at) <= now
+    if name is None or not (waits or standing in (Standing.WAITING, Standing.EXPECTED)):
+        return None
+    return use_of(db, name, limits.get(name))
+
+
 def _journal(
-    db: peewee.Database, event: Event, execution: Execution | None, instant: int, until: int
+    db: peewee.Database,
+    event: Event,
+    execution: Execution | None,
+    gap: Gap | None,
+    instant: int,
+    until: int,
 ) -> tuple[JournalEntry, ...]:
-    """What happened to the event up to the instant, last thing first found, and what happened to
-    anything between the instant and the decision."""
+    """What happened to the event up to the instant, last thing first found; what happened to
+    anything between the instant and the decision; and whoever asked for it."""
     low, high = max(min(instant, until), MIN_US), max(instant, until) + _SKEW_US
     if execution is not None and execution.ended_at is not None:
         high = max(high, to_us(execution.ended_at) + _SKEW_US)
     found = {entry.id: entry for entry in around(db, event.id, low, high)}
-    last = before(db, event.id, low)
-    if last is not None:
-        found[last.id] = last
+    for entry in (before(db, event.id, low), asked(db, event.id, instant, execution, gap)):
+        if entry is not None:
+            found[entry.id] = entry
     return tuple(sorted(found.values(), key=lambda entry: (entry.at, entry.id)))
 
 

@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 import peewee
 
-from kalends.clock import to_us
-from kalends.model import JournalEntry, JournalKind
+from kalends.clock import from_us, to_us
+from kalends.model import Execution, Gap, JournalEntry, JournalKind, Reason
 from kalends.policies import Policies
 from kalends.storage.models import JournalRow
 from kalends.storage.rows import JOURNAL_COLUMNS, journal_of
 
-__all__ = ["around", "before", "policies_at"]
+__all__ = ["around", "asked", "before", "policies_at"]
 
 _TIME_ITSELF = frozenset(
     kind
@@ -25,6 +25,9 @@ _TIME_ITSELF = frozenset(
     if kind.value in ("clock_jumped", "downtime", "suspended", "node_died", "node_stopped")
 )
 """What happened to processes and to time bears on every event."""
+_ASKED = (JournalKind.EVENT_TRIGGERED.value, JournalKind.EVENT_MOVED.value)
+_TICK_US = 1000
+"""What the time in an id counts in."""
 _MOST = 12
 _LOOKED_AT = 500
 """Entries read for one answer, at most."""
@@ -60,6 +63,31 @@ def before(db: peewee.Database, event_id: str, instant: int) -> JournalEntry | N
         .limit(1)
     )
     found = _entries(db, query)
+    return found[0] if found else None
+
+
+def asked(
+    db: peewee.Database, event_id: str, instant: int, execution: Execution | None, gap: Gap | None
+) -> JournalEntry | None:
+    """The entry of whoever moved, left out, triggered or backfilled this very instant."""
+    mine = JournalRow.select(*JOURNAL_COLUMNS).where(JournalRow.event_id == event_id)
+    if gap is not None and gap.reason is Reason.EXCLUDED_ONCE:
+        told = from_us(instant).isoformat()
+        by = JournalRow.id < _prefix(to_us(gap.recorded_at) + _TICK_US)
+        query = mine.where(JournalRow.kind == JournalKind.EVENT_SKIPPED.value, by)
+        found = _entries(db, query.order_by(JournalRow.id.desc()).limit(_LOOKED_AT))
+        return next((each for each in found if told in each.details.get("instants", ())), None)
+    if execution is None:
+        return None
+    if execution.backfill is not None:
+        found = _entries(db, mine.where(JournalRow.id == execution.backfill))
+    elif execution.manual or execution.moved_to is not None:
+        # Written right after the execution, in the same transaction.
+        query = mine.where(JournalRow.kind.in_(_ASKED), JournalRow.id > execution.id)
+        found = _entries(db, query.order_by(JournalRow.id).limit(_MOST))
+        found = [each for each in found if each.details.get("execution_id") == execution.id]
+    else:
+        return None
     return found[0] if found else None
 
 

@@ -9,12 +9,19 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 import peewee
+from peewee import fn
 
+from kalends.clock import from_us
 from kalends.errors import ValidationFailed, did_you_mean
-from kalends.storage.models import ExecutionRow
+from kalends.explanation import LimitHolder, LimitUse
+from kalends.storage.models import EventRow, ExecutionRow
+from kalends.storage.paging import first_row
 from kalends.storage.prepared import Prepared
 
-__all__ = ["HOLDS_A_LIMIT", "Rooms"]
+__all__ = ["HOLDS_A_LIMIT", "MAX_HOLDERS", "Rooms", "use_of"]
+
+MAX_HOLDERS = 20
+"""Executions that one answer names, at most."""
 
 HOLDS_A_LIMIT = (
     ExecutionRow.limit_name.is_null(False)
@@ -64,3 +71,37 @@ class Rooms:
     def full(self) -> list[str]:
         """The limits that have no room."""
         return [name for name, room in self._room.items() if room <= 0]
+
+
+def use_of(db: peewee.Database, name: str, places: int | None) -> LimitUse:
+    """Who holds the places of a limit; by one index, and as many rows as it names."""
+    these = HOLDS_A_LIMIT & (ExecutionRow.limit_name == name)
+    row = first_row(db, ExecutionRow.select(fn.COUNT(ExecutionRow.id)).where(these))
+    query = (
+        ExecutionRow.select(
+            ExecutionRow.id, ExecutionRow.event_id, EventRow.name, ExecutionRow.due,
+            ExecutionRow.node, ExecutionRow.claimed_at,
+        )
+        .join(EventRow, on=(EventRow.id == ExecutionRow.event_id))
+        .where(these)
+        .order_by(ExecutionRow.claimed_at, ExecutionRow.id)
+        .limit(MAX_HOLDERS)
+    )  # fmt: skip
+    return LimitUse(
+        name=name,
+        places=places,
+        held=0 if row is None else int(row[0]),
+        holders=tuple(
+            LimitHolder(
+                execution_id=execution_id,
+                event_id=event_id,
+                event_name=event_name,
+                due=from_us(due),
+                node=node,
+                since=from_us(claimed_at),
+            )
+            for execution_id, event_id, event_name, due, node, claimed_at in list(
+                query.tuples().execute(db)
+            )
+        ),
+    )
