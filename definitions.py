@@ -30,7 +30,7 @@ from kalends.validation import (
     text,
 )
 
-__all__ = ["MAX_BULK", "DefinitionChecker"]
+__all__ = ["EVENT_FIELDS", "MAX_BULK", "DefinitionChecker"]
 
 MAX_BULK = 1_000_000
 """The most events one call may create."""
@@ -65,10 +65,11 @@ _POLICY_CHECKS: dict[str, Callable[[object, str], Any]] = {
     "timeout": _optional(_ranged("timeout", whole=False)),
     "pause_after_failures": _optional(_ranged("pause_after_failures", whole=True)),
 }
-_FIELDS = (
+EVENT_FIELDS = (
     "job", "trigger", "name", "args", "kwargs", "tags", "note", "concurrency_limit",
     *_POLICY_CHECKS,
 )  # fmt: skip
+"""What an event can be made or changed with."""
 
 
 class DefinitionChecker:
@@ -92,7 +93,7 @@ class DefinitionChecker:
                 f"{path} must be a mapping of fields, not {type_name(values)}", path=path
             )
         values = dict(values)  # read once: what was checked is what is stored
-        known_keywords(values, _FIELDS, path)
+        known_keywords(values, EVENT_FIELDS, path)
         for field in ("job", "trigger"):
             if field not in values:
                 raise ValidationFailed(f"{path} lacks {field!r}", path=f"{path}.{field}")
@@ -131,7 +132,7 @@ class DefinitionChecker:
 
     def changes(self, values: Mapping[str, Any]) -> Changes:
         """The changes that the keywords of ``update_event`` describe."""
-        known_keywords(values, _FIELDS, "changes")
+        known_keywords(values, EVENT_FIELDS, "changes")
         if not values:
             raise ValidationFailed("nothing to change was given", path="changes")
         fresh: dict[str, Any] = {}

@@ -14,7 +14,8 @@ from typing import Any, Self
 
 import msgspec
 
-from kalends.actors.proxies import EventsProxy, ExecutionsProxy, HousekeeperProxy, LoopProxy
+from kalends.actors.events_proxy import EventsProxy
+from kalends.actors.proxies import ExecutionsProxy, HousekeeperProxy, LoopProxy
 from kalends.clock import Clock, SystemClock
 from kalends.definitions import DefinitionChecker
 from kalends.errors import ValidationFailed

@@ -7,16 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Unpack
 
 import pendulum
 
+from kalends.actors.events_proxy import EventsProxy
 from kalends.actors.housekeeper import HousekeepingReport
-from kalends.actors.proxies import EventsProxy, ExecutionsProxy, HousekeeperProxy, LoopProxy
+from kalends.actors.proxies import ExecutionsProxy, HousekeeperProxy, LoopProxy
 from kalends.backfills import Backfill
+from kalends.drafts import OnConflict
 from kalends.explanation import Explanation
+from kalends.keywords import (
+    DueConditions,
+    EventChanges,
+    EventConditions,
+    ExecutionConditions,
+    GapConditions,
+    HeatOptions,
+    JournalConditions,
+    NewEvent,
+)
 from kalends.model import Event, Execution, Gap, JournalEntry, NextSkipped, Page
 from kalends.outlook import HeatMap, NextRun, Overdue
+from kalends.policies import Overlap
 from kalends.refusals import refusing
 from kalends.report import Report
 from kalends.triggers import Trigger
@@ -41,7 +54,7 @@ class Verbs:
 
     @refusing
     def schedule_event(
-        self, job: Callable[..., Any] | str, trigger: Trigger, **fields: Any
+        self, job: Callable[..., Any] | str, trigger: Trigger, **fields: Unpack[NewEvent]
     ) -> Event:
         """Store an event: run ``job`` (registered, by name or itself) whenever ``trigger`` says.
 
@@ -55,14 +68,18 @@ class Verbs:
 
     @refusing
     def schedule_events(
-        self, events: Iterable[Mapping[str, Any]], **fields: Any
+        self,
+        events: Iterable[Mapping[str, Any]],
+        *,
+        on_conflict: OnConflict | str = OnConflict.ERROR,
+        author: str | None = None,
     ) -> tuple[Event, ...]:
         """Store many events in one transaction, all or none; each a mapping of ``schedule_event``'s
         fields.
 
-        ``fields``: ``on_conflict`` and ``author``, for all of them.
+        ``on_conflict`` and ``author`` are for all of them.
         """
-        return self.events.create_many(events, **fields).get()
+        return self.events.create_many(events, on_conflict=on_conflict, author=author).get()
 
     @refusing
     def get_event(self, event_id: str, *, deleted: bool = False) -> Event:
@@ -70,51 +87,82 @@ class Verbs:
         return self.events.get(event_id, deleted=deleted).get()
 
     @refusing
-    def update_event(self, event_id: str, **changes: Any) -> Event:
+    def update_event(
+        self,
+        event_id: str,
+        *,
+        version: int | None = None,
+        author: str | None = None,
+        **changes: Unpack[EventChanges],
+    ) -> Event:
         """Change fields of an event; ``version`` makes it fail with ``VersionConflict`` if somebody
         was faster.
         """
-        return self.events.update(event_id, **changes).get()
+        return self.events.update(event_id, version=version, author=author, **changes).get()
 
     @refusing
-    def pause_event(self, event_id: str, **how: Any) -> Event:
+    def pause_event(
+        self,
+        event_id: str,
+        *,
+        until: datetime | None = None,
+        note: str | None = None,
+        author: str | None = None,
+    ) -> Event:
         """Stop looking at an event; ``note`` and ``author`` go to the journal.
 
         ``until``: the instant at which it is looked at again by itself.
         """
-        return self.events.pause(event_id, **how).get()
+        return self.events.pause(event_id, until=until, note=note, author=author).get()
 
     @refusing
-    def resume_event(self, event_id: str, **who: Any) -> Event:
+    def resume_event(
+        self, event_id: str, *, note: str | None = None, author: str | None = None
+    ) -> Event:
         """Look at a paused event again; what was due meanwhile is skipped as ``paused``."""
-        return self.events.resume(event_id, **who).get()
+        return self.events.resume(event_id, note=note, author=author).get()
 
     @refusing
-    def skip_next(self, event_id: str, count: int = 1, **who: Any) -> NextSkipped:
+    def skip_next(
+        self, event_id: str, count: int = 1, *, note: str | None = None, author: str | None = None
+    ) -> NextSkipped:
         """Leave out the next ``count`` instants of an event that have no fate yet, and only these.
 
         Raises ``TransitionError`` unless the event is active.
         """
-        return self.events.skip_next(event_id, count, **who).get()
+        return self.events.skip_next(event_id, count, note=note, author=author).get()
 
     @refusing
-    def move_next(self, event_id: str, to: datetime, **who: Any) -> Execution:
+    def move_next(
+        self, event_id: str, to: datetime, *, note: str | None = None, author: str | None = None
+    ) -> Execution:
         """Run the next instant of an event that has no fate yet at ``to`` instead, which may be
         earlier or later and must not have passed; answers its execution, which waits.
 
         Raises ``TransitionError`` unless the event is active.
         """
-        return self.events.move_next(event_id, to, **who).get()
+        return self.events.move_next(event_id, to, note=note, author=author).get()
 
     @refusing
-    def backfill(self, event_id: str, start: datetime, end: datetime, **how: Any) -> Backfill:
+    def backfill(
+        self,
+        event_id: str,
+        start: datetime,
+        end: datetime,
+        *,
+        limit: int = 1000,
+        note: str | None = None,
+        author: str | None = None,
+    ) -> Backfill:
         """Run an event for past instants in ``start <= instant < end`` that have not run, in order
         and whatever catch-up says: those that were skipped, and those before it existed.
 
         ``limit``: at most so many (default 1000); ``author``, ``note``. Answers at once, with the
         plan. Raises ``ValidationFailed`` where ``end`` lies ahead, and ``TransitionError``.
         """
-        return self.events.backfill(event_id, start, end, **how).get()
+        return self.events.backfill(
+            event_id, start, end, limit=limit, note=note, author=author
+        ).get()
 
     @refusing
     def get_backfill(self, backfill_id: str) -> Backfill:
@@ -122,22 +170,28 @@ class Verbs:
         return self.events.get_backfill(backfill_id).get()
 
     @refusing
-    def cancel_backfill(self, backfill_id: str, **who: Any) -> Backfill:
+    def cancel_backfill(
+        self, backfill_id: str, *, note: str | None = None, author: str | None = None
+    ) -> Backfill:
         """End as ``cancelled`` what waits in a backfill; what runs goes on."""
-        return self.events.cancel_backfill(backfill_id, **who).get()
+        return self.events.cancel_backfill(backfill_id, note=note, author=author).get()
 
     @refusing
-    def release_event(self, event_id: str, **who: Any) -> Event:
+    def release_event(
+        self, event_id: str, *, note: str | None = None, author: str | None = None
+    ) -> Event:
         """Look at a quarantined event again, its cause being mended."""
-        return self.events.release(event_id, **who).get()
+        return self.events.release(event_id, note=note, author=author).get()
 
     @refusing
-    def delete_event(self, event_id: str, **who: Any) -> None:
+    def delete_event(
+        self, event_id: str, *, note: str | None = None, author: str | None = None
+    ) -> None:
         """Leave a tombstone: nothing fires any more, the history stays."""
-        self.events.delete(event_id, **who).get()
+        self.events.delete(event_id, note=note, author=author).get()
 
     @refusing
-    def list_events(self, **query: Any) -> Page[Event]:
+    def list_events(self, **query: Unpack[EventConditions]) -> Page[Event]:
         """A page of events by ``status``, ``tag``, ``job``, ``name`` (with ``*``, ``?``),
         ``due_from``, ``due_until``.
 
@@ -146,7 +200,7 @@ class Verbs:
         return self.events.list(**query).get()
 
     @refusing
-    def count_events(self, **query: Any) -> int:
+    def count_events(self, **query: Unpack[EventConditions]) -> int:
         """How many events meet the conditions of ``list_events``."""
         return self.events.count(**query).get()
 
@@ -156,7 +210,7 @@ class Verbs:
         return self.events.preview(event_id, count).get()
 
     @refusing
-    def next_runs(self, **query: Any) -> tuple[NextRun, ...]:
+    def next_runs(self, **query: Unpack[DueConditions]) -> tuple[NextRun, ...]:
         """The next instants of all active events, in order, and what waits to be attempted.
 
         Up to ``limit`` (50), before ``until``, by ``tag``, ``job``, ``name``. Costs as much as it
@@ -164,7 +218,7 @@ class Verbs:
         return self.events.next_runs(**query).get()
 
     @refusing
-    def heat_map(self, days: int = 7, **options: Any) -> HeatMap:
+    def heat_map(self, days: int = 7, **options: Unpack[HeatOptions]) -> HeatMap:
         """Runs by the hour over the next 1 to 92 days, and the instants that most events share.
 
         ``options``: ``tz`` (of the hours; ``UTC``), ``busiest`` (how many instants; 10), ``tag``,
@@ -173,21 +227,23 @@ class Verbs:
         return self.events.heat_map(days, **options).get(timeout=3600.0)
 
     @refusing
-    def list_journal(self, **query: Any) -> Page[JournalEntry]:
+    def list_journal(self, **query: Unpack[JournalConditions]) -> Page[JournalEntry]:
         """A page of the journal, newest first, by ``event_id``, ``kind``, ``since``, ``until``."""
         return self.events.journal(**query).get()
 
     # -- executions ----------------------------------------------------------------------------
 
     @refusing
-    def trigger_now(self, event_id: str, **how: Any) -> Execution:
+    def trigger_now(
+        self, event_id: str, *, overlap: Overlap | str | None = None, author: str | None = None
+    ) -> Execution:
         """Run an event once, now, outside of its rule; ``author`` goes to the journal.
 
         Where it runs already its overlap policy decides, or ``overlap`` in its place: the execution
         that is returned may wait, or may have been skipped. Raises ``TransitionError`` where the
         event is quarantined.
         """
-        return self.loop.trigger_now(event_id, **how).get()
+        return self.loop.trigger_now(event_id, overlap=overlap, author=author).get()
 
     @refusing
     def get_execution(self, execution_id: str) -> Execution:
@@ -195,19 +251,19 @@ class Verbs:
         return self.executions.get(execution_id).get()
 
     @refusing
-    def list_executions(self, **query: Any) -> Page[Execution]:
+    def list_executions(self, **query: Unpack[ExecutionConditions]) -> Page[Execution]:
         """A page of executions by ``event_id``, ``fate``, ``since``, ``until`` (of the due
         instant), ``manual``, ``backfill`` (its id).
         """
         return self.executions.list(**query).get()
 
     @refusing
-    def count_executions(self, **query: Any) -> int:
+    def count_executions(self, **query: Unpack[ExecutionConditions]) -> int:
         """How many executions meet the conditions of ``list_executions``."""
         return self.executions.count(**query).get()
 
     @refusing
-    def list_gaps(self, **query: Any) -> Page[Gap]:
+    def list_gaps(self, **query: Unpack[GapConditions]) -> Page[Gap]:
         """A page of gaps, newest first, by ``event_id``, ``since``, ``until``."""
         return self.executions.gaps(**query).get()
 
@@ -230,11 +286,20 @@ class Verbs:
         return asked.get(timeout=3600.0)
 
     @refusing
-    def report(self, **query: Any) -> Report:
+    def report(
+        self,
+        *,
+        event_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        bucket: float | None = None,
+    ) -> Report:
         """Counts per fate, success rate, durations, lateness, streaks; by ``event_id``, ``since``,
         ``until``, ``bucket`` (s).
         """
-        return self.executions.report(**query).get()
+        return self.executions.report(
+            event_id=event_id, since=since, until=until, bucket=bucket
+        ).get()
 
     @refusing
     def explain(self, event_id: str, instant: datetime) -> Explanation:

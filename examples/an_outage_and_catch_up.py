@@ -38,12 +38,12 @@ def sync() -> None:
 
 def account(scheduler: VirtualScheduler, event: Event) -> list[str]:
     """What became of each instant of the outage, oldest first."""
-    span = {"event_id": event.id, "since": MIDNIGHT.add(hours=4), "until": MIDNIGHT.add(hours=9)}
+    since, until = MIDNIGHT.add(hours=4), MIDNIGHT.add(hours=9)
     lines = {}
-    for execution in scheduler.list_executions(**span).items:
+    for execution in scheduler.list_executions(event_id=event.id, since=since, until=until).items:
         late = (execution.lateness or 0) / 60
         lines[execution.due] = f"{execution.due:HH:mm} {execution.fate}, {late:.0f} minutes late"
-    for gap in scheduler.list_gaps(**span).items:
+    for gap in scheduler.list_gaps(event_id=event.id, since=since, until=until).items:
         hours = f"{gap.first:HH:mm}" if gap.count == 1 else f"{gap.first:HH:mm} to {gap.last:HH:mm}"
         into = "" if gap.into is None else f" into {gap.into:HH:mm}"
         lines[gap.first] = f"{hours} {gap.fate} ({gap.reason}{into})"

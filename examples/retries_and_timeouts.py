@@ -17,6 +17,7 @@ import pendulum
 
 import kalends
 from kalends import Event, EventStatus, Execution, Scheduler, every, once
+from kalends.keywords import PolicyFields
 
 T = TypeVar("T")
 released = threading.Event()
@@ -94,13 +95,14 @@ def main() -> None:
     """Schedules all six, and waits for each."""
     with Scheduler(":memory:") as scheduler:
         now = once(pendulum.now("UTC"))
-        quick = {"retries": 3, "retry_delay": 0.02}
+        quick: PolicyFields = {"retries": 3, "retry_delay": 0.02}
 
         print("retries: two failures, then it works")
         tell(ended(scheduler, scheduler.schedule_event(fetch, now, **quick)))
 
         print("give_up_on: the same retries, but not for this")
-        event = scheduler.schedule_event(parse, now, **quick, give_up_on=["ValueError"])
+        picky: PolicyFields = {**quick, "give_up_on": ["ValueError"]}
+        event = scheduler.schedule_event(parse, now, **picky)
         tell(ended(scheduler, event))
 
         print("Snooze and Retry: the job says when")

@@ -239,9 +239,10 @@ def test_equal_arguments_give_equal_ledgers() -> None:
 
 
 def test_a_schedulers_events_are_copied_and_it_is_only_read(registry: Registry) -> None:
+    registry.register(lambda number, *, b: None, "sum")
     with VirtualScheduler(registry=registry, start=START) as real:
         kept = real.schedule_event(
-            "tick", cron("0 9 * * *") - weekdays("sat", "sun"), name="kept", overlap="allow_all",
+            "sum", cron("0 9 * * *") - weekdays("sat", "sun"), name="kept", overlap="allow_all",
             args=(1,), kwargs={"b": [2]}, tags=["x"], catch_up_window=60.0,
         )  # fmt: skip
         paused = real.schedule_event("boom", every(hours=1, anchor=START), name="paused")

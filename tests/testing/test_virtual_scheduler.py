@@ -88,7 +88,7 @@ def test_refusals_are_those_of_a_scheduler(virtual: VirtualScheduler) -> None:
     with pytest.raises(EventNotFound):
         virtual.get_event("01890a5d-ac96-774b-bcce-b302099a8057")
     with pytest.raises(ValidationFailed):
-        virtual.schedule_event("tick", every(hours=1), nmae="x")
+        virtual.schedule_event("tick", every(hours=1), nmae="x")  # type: ignore[call-arg]  # the point
 
 
 def test_what_a_job_raises_is_its_outcome(virtual: VirtualScheduler) -> None:

@@ -48,8 +48,8 @@ class Pulse:
 
 
 async def until_fired(scheduler: kalends.Scheduler, event: kalends.Event, count: int) -> None:
-    query = {"event_id": event.id, "fate": "succeeded"}
-    while await scheduler.executions.count(**query) < count:  # noqa: ASYNC110  (it does not call)
+    executions = scheduler.executions
+    while await executions.count(event_id=event.id, fate="succeeded") < count:  # noqa: ASYNC110  (it does not call)
         await asyncio.sleep(0.01)
 
 
