@@ -23,7 +23,7 @@ from kalends.policies import Overlap
 from kalends.storage.accounts import give_back
 from kalends.storage.batch import Batch, BatchWriter
 from kalends.storage.dialect import Dialect
-from kalends.storage.due import DueEvents, earliest, earliest_within
+from kalends.storage.due import DueEvents
 from kalends.storage.gaps import write_gap
 from kalends.storage.instants import execution_at, free_instant
 from kalends.storage.journal import Stamp
@@ -31,10 +31,11 @@ from kalends.storage.limits import Rooms
 from kalends.storage.manual import Triggered, trigger
 from kalends.storage.models import ExecutionRow
 from kalends.storage.overlaps import NOTHING_SETTLED, Settled, carry_out, standing_of
+from kalends.storage.prospects import Prospects, left, prospects
 from kalends.storage.quarantine import quarantine, refuse
 from kalends.storage.rows import load_policies, load_trigger
 from kalends.storage.statuses import end_pauses
-from kalends.storage.unowned import Waiting, first_ready, ready, take
+from kalends.storage.unowned import Waiting, ready, take
 from kalends.work import Claim, WrittenOff
 
 __all__ = ["ClaimStore", "Claimed"]
@@ -64,13 +65,20 @@ class _Round:
     """One claim transaction, as far as it has come."""
 
     def __init__(
-        self, db: peewee.Database, batch: Batch, rooms: Rooms, now: int, settled: Settled
+        self,
+        db: peewee.Database,
+        batch: Batch,
+        rooms: Rooms,
+        now: int,
+        settled: Settled,
+        first: Prospects,
     ) -> None:
         self.db = db
         self.batch = batch
         self.rooms = rooms
         self.now = now
         self.settled = settled
+        self.first = first
         self.taken: list[Claim] = []
         self.told: list[str] = []
         self.terminated: list[WrittenOff] = []
@@ -108,10 +116,16 @@ class ClaimStore:
         ``settled`` are outcomes of this node that are not recorded yet, by their executions.
         """
         stamp = Stamp(now=now, ids=self._ids, node=self._node)
-        resumed = end_pauses(db, stamp, limit=limit)
+        horizon = now + ahead
+        first, resumed = prospects(db, now, horizon), 0
+        if first.pause_over:
+            resumed = end_pauses(db, stamp, limit=limit)
+            first = prospects(db, now, horizon)
         rooms = Rooms(db, self._limits, settled)
-        this = _Round(db, Batch(self._node, self._ids, now), rooms, now, settled)
-        found = ready(db, now=now, horizon=now + ahead, full=rooms.full(), limit=limit)
+        this = _Round(db, Batch(self._node, self._ids, now), rooms, now, settled, first)
+        found = []
+        if first.ready:
+            found = ready(db, now=now, horizon=horizon, full=rooms.full(), limit=limit)
         waiting = [one for one in found if not one.makes_way(now)]
         for one in waiting:
             if one.limit_name not in self._limits:
@@ -119,19 +133,20 @@ class ClaimStore:
         # What waits comes first: where that is more than a batch, what is due has to wait for it.
         cut = len(found) >= limit and bool(waiting)
         more = self._share_limits(this, waiting, limit, with_due=not cut)
-        rows = [] if cut else self._due.unlimited(db, now=now, ahead=ahead, limit=limit)
+        rows = [] if cut else self._due.unlimited(db, first, now=now, horizon=horizon, limit=limit)
         for row in rows:
             self._plan_one(this, row[:-1], begun=row[-1] > 0)
         claims = this.taken + self._write(this)
         # What was to make way, for an instant that is not to run after all, is looked at again.
         decided = {event_id for _, event_id, *_ in this.batch.advances}
         more |= any(one.makes_way(now) and one.event_id in decided for one in found)
+        rest = left(db, now, horizon)
         return Claimed(
             tuple(claims),
-            earliest(db, now + ahead),
-            earliest_within(db, now, now + ahead),
+            rest.next_due,
+            rest.blocked_until,
             more=more or max(len(rows), len(found), resumed) >= limit,
-            held_up=bool(rooms.full()) or (first_ready(db, -1) or now + 1) <= now,
+            held_up=bool(rooms.full()) or rest.waiting,
             told=tuple(this.told),
             terminated=tuple(this.terminated),
         )
@@ -157,7 +172,11 @@ class ClaimStore:
         be to be had.
         """
         more = False
-        due = with_due and bool(self._limits) and self._due.any_limited(this.db, now=this.now)
+        due = (
+            with_due
+            and bool(self._limits)
+            and self._due.any_limited(this.db, this.first, now=this.now)
+        )
         for name in self._limits if due or waiting else ():
             room = this.rooms.of(name) or 0
             most = min(limit, room + this.rooms.held[name])

@@ -1,4 +1,4 @@
-"""Events that are due: which they are, and when the next one is.
+"""Events that are due: which they are.
 
 Those of a named limit are looked for by limit, so that the ones that wait for room hold up nobody
 else. Statements here run at every claim.
@@ -17,10 +17,9 @@ from kalends.storage.batch import EVENT_PART
 from kalends.storage.limits import HOLDS_A_LIMIT
 from kalends.storage.models import LIMITED_EVENTS, EventRow, ExecutionRow
 from kalends.storage.prepared import Prepared, hole
-from kalends.storage.statuses import first_pause_end
-from kalends.storage.unowned import first_ready
+from kalends.storage.prospects import Prospects
 
-__all__ = ["DueEvents", "earliest", "earliest_within"]
+__all__ = ["DueEvents"]
 
 _COLUMNS = (*EVENT_PART, EventRow.next_due, EventRow.version)
 _ACTIVE = EventRow.status == EventStatus.ACTIVE.value
@@ -75,9 +74,6 @@ _ANY_LIMITED = Prepared(
     .order_by(EventRow.next_due)
     .limit(1)
 )
-_NEXT = Prepared(
-    EventRow.select(fn.MIN(EventRow.next_due)).where(_ACTIVE, EventRow.next_due > hole("after"))
-)
 
 
 class DueEvents:
@@ -99,19 +95,21 @@ class DueEvents:
         )
 
     def unlimited(
-        self, db: peewee.Database, *, now: int, ahead: int, limit: int
+        self, db: peewee.Database, first: Prospects, *, now: int, horizon: int, limit: int
     ) -> list[tuple[Any, ...]]:
-        """Events of no known limit due by now, and those of none within ``ahead`` that have no open
-        execution.
+        """Events of no known limit due by now, and those of none up to ``horizon`` that have no
+        open execution.
         """
-        rows = self._free.rows(db, now=now, limit=limit)
-        if len(rows) < limit and ahead > 0:
-            rows += _SOON.rows(db, now=now, horizon=now + ahead, limit=limit - len(rows))
+        rows: list[tuple[Any, ...]] = []
+        if first.due:
+            rows = self._free.rows(db, now=now, limit=limit)
+        if len(rows) < limit and first.soon:
+            rows += _SOON.rows(db, now=now, horizon=horizon, limit=limit - len(rows))
         return rows
 
-    def any_limited(self, db: peewee.Database, *, now: int) -> bool:
+    def any_limited(self, db: peewee.Database, first: Prospects, *, now: int) -> bool:
         """Whether an event with a limit is due."""
-        return bool(_ANY_LIMITED.rows(db, now=now))
+        return first.due and bool(_ANY_LIMITED.rows(db, now=now))
 
     def limited(
         self, db: peewee.Database, name: str, *, now: int, room: int, limit: int
@@ -125,21 +123,3 @@ class DueEvents:
         rows = _LIMITED.rows(db, name=name, now=now, limit=limit) if room > 0 else []
         rows += _HOLDING.rows(db, name=name, now=now)
         return list({row[0]: row for row in rows}.values())
-
-
-def earliest(db: peewee.Database, after: int) -> int | None:
-    """The first instant after ``after`` at which something is due, what waits may begin, or a pause
-    ends.
-    """
-    found = (
-        _NEXT.value(db, after=after),
-        first_ready(db, after),
-        first_pause_end(db, after),
-    )
-    return min((instant for instant in found if instant is not None), default=None)
-
-
-def earliest_within(db: peewee.Database, now: int, horizon: int) -> int | None:
-    """The same, from ``now`` up to ``horizon``."""
-    found = earliest(db, now)
-    return found if found is not None and found <= horizon else None

@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 import peewee
-from peewee import fn
 
 from kalends.clock import from_us
 from kalends.errors import TransitionError, ValidationFailed
@@ -38,16 +37,13 @@ from kalends.storage.undoing import undo_foretold
 from kalends.triggers import Trigger
 from kalends.work import Claim
 
-__all__ = ["current_row", "end_pauses", "first_pause_end", "set_status", "transition"]
+__all__ = ["current_row", "end_pauses", "set_status", "transition"]
 
 _OVER = Prepared(
     EventRow.select(EventRow.id)
     .where(EventRow.paused_until <= hole("now"))
     .order_by(EventRow.paused_until)
     .limit(hole("limit"))
-)
-_FIRST_END = Prepared(
-    EventRow.select(fn.MIN(EventRow.paused_until)).where(EventRow.paused_until > hole("after"))
 )
 _JOURNAL_OF = {
     "pause": JournalKind.EVENT_PAUSED,
@@ -184,12 +180,6 @@ def end_pauses(db: peewee.Database, stamp: Stamp, *, limit: int) -> int:
     for (event_id,) in found:
         _end_pause(db, named(event_row(db, event_id)), stamp)
     return len(found)
-
-
-def first_pause_end(db: peewee.Database, after: int) -> int | None:
-    """The earliest instant after ``after`` at which a pause ends."""
-    found: int | None = _FIRST_END.value(db, after=after)
-    return found
 
 
 def _end_pause(db: peewee.Database, old: dict[str, Any], stamp: Stamp) -> None:

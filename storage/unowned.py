@@ -26,7 +26,7 @@ from kalends.storage.prepared import Prepared, hole
 from kalends.storage.rows import load_policies
 from kalends.work import Claim
 
-__all__ = ["Waiting", "first_ready", "ready", "take"]
+__all__ = ["Waiting", "ready", "take"]
 
 _UNOWNED = ExecutionRow.node.is_null() & ExecutionRow.ended_at.is_null()
 _COLUMNS = (
@@ -87,8 +87,6 @@ def ready(
 
     By ``horizon``; by ``now`` where a limit counts it. Nothing of the limits named ``full``.
     """
-    if first_ready(db, -1) is None:  # as nearly always
-        return []
     names = {f"full_{place}": name for place, name in enumerate(full)}
     found = [
         _waiting(row)
@@ -178,11 +176,6 @@ _LINE = Prepared(
     .order_by(ExecutionRow.ready_at, ExecutionRow.due)
     .limit(hole("limit"))
 )
-_FIRST_READY = Prepared(
-    ExecutionRow.select(fn.MIN(ExecutionRow.ready_at)).where(
-        _UNOWNED, ExecutionRow.ready_at > hole("after")
-    )
-)
 
 
 def take(db: peewee.Database, one: Waiting, *, now: int, node: str) -> Claim | None:
@@ -211,9 +204,3 @@ def take(db: peewee.Database, one: Waiting, *, now: int, node: str) -> Claim | N
         limit_name=policies.concurrency_limit,
     )
     return claim if taken else None
-
-
-def first_ready(db: peewee.Database, after: int) -> int | None:
-    """The earliest instant after ``after`` at which one of them may begin."""
-    found: int | None = _FIRST_READY.value(db, after=after)
-    return found

@@ -32,3 +32,23 @@ def test_a_statement_is_not_compiled_anew_for_other_values(ledger: Ledger) -> No
     compiled.clear()
     run_and_record(ledger)
     assert compiled == []
+
+
+def test_a_claim_looks_only_where_there_is_something(ledger: Ledger) -> None:
+    ledger.create(*(ledger.definition(every(seconds=10)) for _ in range(3)))
+    run_and_record(ledger)
+    seen: list[str] = []
+
+    def trace(_cursor: apsw.Cursor, sql: str, _values: Any) -> bool:
+        seen.append(sql.split()[0])
+        return True
+
+    ledger.clock.advance(9.75)
+    connection = ledger.db.connection()
+    connection.exec_trace = trace
+    claimed = ledger.claim(ahead=0.25)
+    connection.exec_trace = None
+    assert len(claimed.claims) == 3
+    # What there is, the events, what is left; the rows of all executions, those of all events.
+    assert sorted(set(seen[1:-1])) == ["INSERT", "SELECT", "UPDATE"]
+    assert seen.count("SELECT") == 3
