@@ -10,7 +10,7 @@ from peewee import OP, Context, Expression, Node, Value, fn
 
 from kalends.clock import MAX_US
 from kalends.errors import ValidationFailed, did_you_mean
-from kalends.model import Event, EventStatus, Page
+from kalends.model import Event, Page
 from kalends.queries import EventQuery
 from kalends.storage.models import LIVING_EVENTS, EventRow, TagRow
 from kalends.storage.paging import first_row, page

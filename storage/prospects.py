@@ -17,9 +17,7 @@ from kalends.storage.prepared import Prepared, hole
 
 __all__ = ["Left", "Prospects", "left", "prospects"]
 
-_DUE = EventRow.select(fn.MIN(EventRow.next_due)).where(
-    EventRow.status == EventStatus.ACTIVE.value
-)
+_DUE = EventRow.select(fn.MIN(EventRow.next_due)).where(EventRow.status == EventStatus.ACTIVE.value)
 _READY = ExecutionRow.select(fn.MIN(ExecutionRow.ready_at)).where(
     ExecutionRow.node.is_null(), ExecutionRow.ended_at.is_null()
 )

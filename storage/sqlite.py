@@ -127,8 +127,8 @@ class SqliteDialect(Dialect):
         temporary = "FILE" if read_only else "MEMORY"
         connection.execute(f"PRAGMA synchronous={level}; PRAGMA temp_store={temporary}")
         if not read_only:
-            # Plans that do not depend on the values bound: SQLite would compile every statement
-            # with such a value anew at each run, which takes four to ten times as long as to run it.
+            # Plans that do not depend on the values bound: SQLite would compile such statements
+            # anew at each run, which takes four to ten times as long as to run them.
             connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         if read_only and self.path is not None:
             connection.execute("PRAGMA query_only=ON")

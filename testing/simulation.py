@@ -27,8 +27,10 @@ from kalends.testing.virtual.scheduler import VirtualScheduler
 
 __all__ = ["EventCounts", "Simulation", "simulate"]
 
-_SLEEPY = {"lease": 86_400.0, "max_sleep": 86_400.0}
-"""Signs of life change no ledger where a dead process is known at once and no clock jumps."""
+_SLEEPY = {"lease": 86_400.0, "max_sleep": 86_400.0, "claim_ahead": 0.0}
+"""Signs of life change no ledger where a dead process is known at once and no clock jumps. Claims
+take no time, so none need be made ahead of its instant.
+"""
 
 Outage = tuple[dt.datetime, dt.datetime]
 
@@ -184,7 +186,7 @@ def _definition(event: Event) -> dict[str, Any]:
 def _settings_of(scheduler: Scheduler) -> dict[str, Any]:
     """The settings that decide about fates."""
     settings = scheduler.settings
-    return {name: getattr(settings, name) for name in ("workers", "claim_ahead", "claim_limit")}
+    return {name: getattr(settings, name) for name in ("workers", "claim_limit")}
 
 
 def _pause(scheduler: VirtualScheduler, stored: Sequence[Event], pauses: Sequence[Event]) -> None:

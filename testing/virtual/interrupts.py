@@ -16,16 +16,21 @@ __all__ = ["InterruptsKept"]
 
 
 class InterruptsKept:
-    """While entered, the first interrupt waits for the end; the second one strikes at once.
+    """While entered, the first interrupt waits for ``rest``; the second one strikes at once.
 
-    Only where an interrupt would be an exception: a host's own handler is left alone.
+    Only where an interrupt would be an exception: a host's own handler is left alone. May be
+    entered again inside.
     """
 
     def __init__(self) -> None:
         self._kept = False
+        self._depth = 0
         self._installed = False
 
     def __enter__(self) -> None:
+        self._depth += 1
+        if self._depth > 1:
+            return
         self._kept = False
         self._installed = (
             threading.main_thread().ident == get_ident()
@@ -35,9 +40,17 @@ class InterruptsKept:
             signal.signal(signal.SIGINT, self._keep)
 
     def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth > 0:
+            return
         if self._installed:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.rest()
+
+    def rest(self) -> None:
+        """Nothing runs: raise ``KeyboardInterrupt`` where one was kept."""
         if self._kept:
+            self._kept = False
             raise KeyboardInterrupt
 
     def _keep(self, _number: int, _frame: Any) -> None:

@@ -18,7 +18,6 @@ from greenlet import getcurrent
 
 from kalends.clock import US
 from kalends.logs import get_log
-from kalends.testing.virtual.interrupts import InterruptsKept
 from kalends.testing.virtual.loop import VirtualLoop
 
 if TYPE_CHECKING:
@@ -57,7 +56,6 @@ class VirtualProcess:
         """What the test's own code raised in here: whoever moves time is to hear of it."""
         self._greenlets: set[Any] = set()
         self._killed = False
-        self._interrupts = InterruptsKept()
         self._hub: Any = _make_hub(self.loop)
         self._hub.handle_error = self._report
 
@@ -96,8 +94,7 @@ class VirtualProcess:
         """
         if not self.loop.has_work():
             return False
-        with self._interrupts:
-            self._switch_in(self._hub.switch)
+        self._switch_in(self._hub.switch)
         if self._killed:
             self._end()
             raise ProcessKilled(self)

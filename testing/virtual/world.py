@@ -24,6 +24,7 @@ from kalends.errors import AskTimeout, ValidationFailed
 from kalends.futures import Future
 from kalends.native import get_ident
 from kalends.testing.clock import ManualClock
+from kalends.testing.virtual.interrupts import InterruptsKept
 from kalends.testing.virtual.process import VirtualProcess
 
 __all__ = ["START", "VirtualFuture", "World"]
@@ -51,7 +52,7 @@ class World:
         self._ident = get_ident()
         self._processes: list[VirtualProcess] = []
         self._pids = itertools.count(1)
-        self._moving = False
+        self._interrupts = InterruptsKept()
 
     def rng(self, *names: object) -> random.Random:
         """Chance that depends on the seed and on ``names`` alone."""
@@ -87,16 +88,23 @@ class World:
         self._check_thread()
         if self.inside:
             raise ValidationFailed("time cannot be moved from inside", path="instant")
-        while self._run_all():
-            continue
+        with self._interrupts:
+            self._run_all()
 
-    def _run_all(self) -> bool:
-        """Give each process its turn; False where none had anything to do."""
-        ran = False
-        for process in list(self._processes):
-            ran = process.run() or ran
-            if process.finished:
-                process.end()
+    def _run_all(self) -> None:
+        """Give each process its turn, again and again until none has anything to do."""
+        ran = True
+        while ran:
+            ran = False
+            for process in self._processes.copy():
+                ran |= self._run(process)
+
+    def _run(self, process: VirtualProcess) -> bool:
+        ran = process.run()
+        if process.finished:
+            process.end()
+        if ran:
+            self._interrupts.rest()
         return ran
 
     def next_wake(self) -> int | None:
@@ -107,28 +115,30 @@ class World:
     def _advance_us(self, left: int) -> None:
         self.settle()
         until = self.clock.monotonic_us + left
-        while True:
-            wake = self.next_wake()
-            if wake is None or wake > until:
-                break
-            self._step(wake)
-        self.clock.move(until - self.clock.monotonic_us)
-        self.settle()
+        with self._interrupts:
+            while True:
+                wake = self.next_wake()
+                if wake is None or wake > until:
+                    break
+                self._step(wake)
+            self.clock.move(until - self.clock.monotonic_us)
+            self._run_all()
 
     def _step(self, wake: int) -> None:
         """Go to the next thing due: at least a microsecond on, for what was due now has run."""
         self.clock.move(max(1, wake - self.clock.monotonic_us))
-        self.settle()
+        self._run_all()
 
     def wait(self, done: Callable[[], object], seconds: float) -> bool:
         """Let time pass until ``done()``, at most ``seconds``; False where it was not by then."""
         self.settle()
         until = self.clock.monotonic_us + round(seconds * US)
-        while not done():
-            wake = self.next_wake()
-            if wake is None or wake > until:
-                return False
-            self._step(wake)
+        with self._interrupts:
+            while not done():
+                wake = self.next_wake()
+                if wake is None or wake > until:
+                    return False
+                self._step(wake)
         return True
 
     # -- processes -----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What a claim transaction costs: how many statements it runs, and how often SQLite compiles them."""
+"""What a claim transaction costs: how many statements it runs, how often they are compiled."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_claim_looks_only_where_there_is_something(ledger: Ledger) -> None:
     seen: list[str] = []
 
     def trace(_cursor: apsw.Cursor, sql: str, _values: Any) -> bool:
-        seen.append(sql.split()[0])
+        seen.append(sql.split(maxsplit=1)[0])
         return True
 
     ledger.clock.advance(9.75)
