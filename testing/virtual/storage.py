@@ -156,7 +156,7 @@ class VirtualStorage(Storage):
         super().__init__(dialect, readers=0, writer=_VirtualWriter(dialect, process, probe))
 
 
-def count_start(dialect: SqliteDialect) -> int:
+def count_start(dialect: Dialect) -> int:
     """Which start of a virtual process on this database the next one is, from 1 on.
 
     Its ids are drawn by that number, so that worlds of one seed may share a database, beside each
@@ -167,9 +167,11 @@ def count_start(dialect: SqliteDialect) -> int:
         db = dialect.connect(read_only=False)
         try:
             dialect.migrate(db)
-            with db.atomic("IMMEDIATE"):
-                return _count(db)
+            dialect.begin(db)
+            number = _count(db)
+            dialect.commit(db)
         finally:
+            dialect.rollback(db)
             if not dialect.shares_connections:
                 db.close()
     except BaseException as error:
@@ -177,10 +179,14 @@ def count_start(dialect: SqliteDialect) -> int:
         if refusal is None:
             raise
         raise refusal from error
+    return number
 
 
 def _count(db: peewee.Database) -> int:
     row = first_row(db, MetaRow.select(MetaRow.value).where(MetaRow.key == _STARTS))
     number = 1 if row is None else int(row[0]) + 1
-    MetaRow.insert(key=_STARTS, value=str(number)).on_conflict_replace().execute(db)
+    if row is None:
+        MetaRow.insert(key=_STARTS, value=str(number)).execute(db)
+    else:
+        MetaRow.update(value=str(number)).where(MetaRow.key == _STARTS).execute(db)
     return number

@@ -142,8 +142,10 @@ def test_a_limit_that_has_room_is_not_said_to_hold_up_anything(jobs: Registry) -
     with VirtualScheduler(
         registry=jobs, start=START, durations=600.0, concurrency_limits={"db": 2}
     ) as scheduler:
-        fields = {"name": "a", "concurrency_limit": "db", "overlap": "buffer_all"}
-        event = scheduler.schedule_event("work", every(minutes=5, anchor=START), **fields)
+        rule = every(minutes=5, anchor=START)
+        event = scheduler.schedule_event(
+            "work", rule, name="a", concurrency_limit="db", overlap="buffer_all"
+        )
         scheduler.advance(660)
         found = scheduler.explain(event.id, at(10))
         assert found.standing is Standing.PENDING
