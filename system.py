@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from kalends.actors.changing import Changing
 from kalends.actors.event_manager import EventManagerActor
 from kalends.actors.execution_tracker import ExecutionTrackerActor
 from kalends.actors.housekeeper import Chores, HousekeeperActor
@@ -153,6 +154,8 @@ class System:
         lease = round(settings.lease * 1_000_000)
         nodes = NodeStore(self.ids, self.node, lease, self.machinery.process())
         executions, outcomes = ExecutionStore(), OutcomeStore(dialect, self.ids, self.node)
+        events = EventStore(dialect, self.ids, self.node)
+        changing = Changing(self.storage, events, self.clock, self.runner, self._tell_loop)
         self.tracker = self._cell(
             "execution_tracker",
             ExecutionTrackerActor,
@@ -162,6 +165,7 @@ class System:
             nodes=nodes,
             clock=self.clock,
             runner=self.runner,
+            changing=changing,
             outbox=self.outbox,
             tell_loop=self._tell_loop,
             limits=settings.concurrency_limits,
@@ -172,9 +176,9 @@ class System:
             "event_manager",
             EventManagerActor,
             storage=self.storage,
-            store=EventStore(dialect, self.ids, self.node),
+            store=events,
             clock=self.clock,
-            runner=self.runner,
+            changing=changing,
             tell_loop=self._tell_loop,
             fit=self.registry.fit,
         )
@@ -199,7 +203,7 @@ class System:
             ids=self.ids,
             node=self.node,
             clock=self.clock,
-            runner=self.runner,
+            changing=changing,
             settings=settings,
             tell_loop=self._tell_loop,
             chores=self.chores,

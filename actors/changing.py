@@ -22,31 +22,18 @@ from kalends.messages import ClaimDue, EventsChanged, Message
 from kalends.model import Event
 from kalends.storage.engine import Storage
 from kalends.storage.events import EventStore
-from kalends.storage.nodes import NodeStore
 from kalends.work import Claim
 
-__all__ = ["Changing", "disarm_paused"]
+__all__ = ["Changing"]
 
 _log = get_log()
 
 
-def disarm_paused(
-    event_ids: Collection[str], *, runner: Runner, storage: Storage, nodes: NodeStore, clock: Clock
-) -> None:
-    """Give back what was claimed ahead of events that a transaction has paused, and has not begun.
-
-    On the writer's thread, right after the commit: no claim of the old state comes later.
-    """
-    claims = runner.disarm(event_ids) if event_ids else []
-    if claims:
-        now = clock.now_us()
-        given_back = storage.write(lambda db: nodes.give_back(db, claims, now=now))
-        # Where that is refused, the tracker's audit finds them.
-        given_back.add_done_callback(lambda _: runner.forget(claims))
-
-
 class Changing:
-    """Carries out changes of events. ``tell_loop`` tells the loop when something new may be due."""
+    """Carries out changes of events; one for all actors, and for all their incarnations.
+
+    ``tell_loop`` tells the loop when something new may be due.
+    """
 
     def __init__(
         self,
@@ -78,6 +65,19 @@ class Changing:
                 event_name=warned[0].name,
                 changes=[met.words for met in warned[0].warnings],
             )
+
+    def disarm(self, event_ids: Collection[str]) -> None:
+        """Give back what was claimed ahead of events that a transaction has paused, and has not
+        begun.
+
+        On the writer's thread, right after the commit: no claim of the old state comes later.
+        """
+        claims = self._runner.disarm(event_ids) if event_ids else []
+        if claims:
+            now = self._clock.now_us()
+            given_back = self._storage.write(lambda db: self._store.give_back(db, claims, now=now))
+            # Where that is refused, the tracker's audit finds them.
+            given_back.add_done_callback(lambda _: self._runner.forget(claims))
 
     def one(
         self,

@@ -20,7 +20,6 @@ from kalends.backfills import Backfill
 from kalends.clock import Clock, from_us
 from kalends.drafts import Changes, OnConflict
 from kalends.futures import Future
-from kalends.jobs.runner import Runner
 from kalends.messages import (
     BackfillEvent,
     CancelBackfill,
@@ -69,7 +68,7 @@ class EventManagerActor(Actor):
         storage: Storage,
         store: EventStore,
         clock: Clock,
-        runner: Runner,
+        changing: Changing,
         tell_loop: Callable[[Message], None],
         fit: Callable[[str, str], None],
     ) -> None:
@@ -79,7 +78,7 @@ class EventManagerActor(Actor):
         self._clock = clock
         self._tell_loop = tell_loop
         self._fit = fit
-        self._changing = Changing(storage, store, clock, runner, tell_loop)
+        self._changing = changing
 
     # -- create and read -----------------------------------------------------------------------
 

@@ -7,10 +7,10 @@ meanwhile, one transaction at a time takes them all."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from kalends.actors.changing import disarm_paused
+from kalends.actors.changing import Changing
 from kalends.actors.runtime import Actor, handles
 from kalends.clock import US, Clock
 from kalends.errors import KalendsError
@@ -75,6 +75,7 @@ class ExecutionTrackerActor(Actor):
         nodes: NodeStore,
         clock: Clock,
         runner: Runner,
+        changing: Changing,
         outbox: Outbox,
         tell_loop: Callable[[Message], None],
         limits: Mapping[str, int],
@@ -88,6 +89,7 @@ class ExecutionTrackerActor(Actor):
         self._nodes = nodes
         self._clock = clock
         self._runner = runner
+        self._changing = changing
         self._outbox = outbox
         self._tell_loop = tell_loop
         self._limits = limits
@@ -134,22 +136,12 @@ class ExecutionTrackerActor(Actor):
         """On the writer's thread, right after the commit and before the next transaction."""
         recorded = done.value
         if recorded is not None:
-            self._disarm(recorded.paused)
+            self._changing.disarm(recorded.paused)
             self.tell_self(OutcomesRecorded(count, since, recorded.rejected, recorded.ready_at))
         elif isinstance(done.error, KalendsError):
             self.tell_self(OutcomesRefused(str(done.error)))
         elif done.error is not None:
             self.fail(done.error)
-
-    def _disarm(self, event_ids: Collection[str]) -> None:
-        """Give back what was claimed ahead of events that are paused since, and has not begun."""
-        disarm_paused(
-            event_ids,
-            runner=self._runner,
-            storage=self._storage,
-            nodes=self._nodes,
-            clock=self._clock,
-        )
 
     @handles(OutcomesRecorded)
     def recorded(self, message: OutcomesRecorded) -> None:
@@ -222,7 +214,7 @@ class ExecutionTrackerActor(Actor):
 
     def _beaten(self, done: Future[Rescue]) -> None:
         if done.value is not None and done.value.nodes:
-            self._disarm(done.value.paused)
+            self._changing.disarm(done.value.paused)
             done.value.log()
             self._tell_loop(ClaimDue())
         elif done.error is not None and not isinstance(done.error, KalendsError):

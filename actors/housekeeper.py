@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from kalends.actors.changing import disarm_paused
+from kalends.actors.changing import Changing
 from kalends.actors.hub import Timer
 from kalends.actors.runtime import Actor, handles
 from kalends.cleanup import CleanupReport, CleanupRule, run_rule
@@ -21,7 +21,6 @@ from kalends.clock import US, Clock
 from kalends.errors import KalendsError, NotInitialized, ValidationFailed, did_you_mean
 from kalends.futures import Future, failed
 from kalends.ids import IdSource
-from kalends.jobs.runner import Runner
 from kalends.logs import get_log
 from kalends.messages import ClaimDue, KeepHouse, Message, RoundEnded, RunCleanup
 from kalends.model import JournalKind
@@ -107,7 +106,7 @@ class HousekeeperActor(Actor):
         ids: IdSource,
         node: str,
         clock: Clock,
-        runner: Runner,
+        changing: Changing,
         settings: Settings,
         tell_loop: Callable[[Message], None],
         chores: Chores,
@@ -119,7 +118,7 @@ class HousekeeperActor(Actor):
         self._ids = ids
         self._node = node
         self._clock = clock
-        self._runner = runner
+        self._changing = changing
         self._settings = settings
         self._tell_loop = tell_loop
         self._chores = chores
@@ -199,22 +198,14 @@ class HousekeeperActor(Actor):
     def _rescue(self) -> Rescue:
         now = self._clock.now_us()
         rescuing = self._storage.write(lambda db: self._nodes.rescue(db, now=now))
-        rescuing.add_done_callback(self._disarm)
+        rescuing.add_done_callback(
+            lambda done: self._changing.disarm(() if done.value is None else done.value.paused)
+        )
         rescued = rescuing.get()
         rescued.log()
         if rescued.nodes:
             self._tell_loop(ClaimDue())
         return rescued
-
-    def _disarm(self, done: Future[Rescue]) -> None:
-        """Take back what is armed of events that the rescue has paused; on the writer's thread."""
-        disarm_paused(
-            () if done.value is None else done.value.paused,
-            runner=self._runner,
-            storage=self._storage,
-            nodes=self._nodes,
-            clock=self._clock,
-        )
 
     def _prune(self) -> Pruned:
         total = Pruned()

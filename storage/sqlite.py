@@ -97,16 +97,14 @@ class SqliteDialect(Dialect):
         db: peewee.Database = APSWDatabase(
             self.location, thread_safe=False, timeout=self._busy_timeout, autoconnect=False
         )
-        db.connect()
-        try:
-            self._set_up(db, read_only)
-        except BaseException:
-            db.close()
-            raise
+        self._open(db, read_only)
         return db
 
     def reopen(self, db: peewee.Database, *, read_only: bool) -> None:
         self.check_identity()
+        self._open(db, read_only)
+
+    def _open(self, db: peewee.Database, read_only: bool) -> None:
         db.connect()
         try:
             self._set_up(db, read_only)
