@@ -14,7 +14,7 @@ from kalends.clock import Clock
 from kalends.drafts import Changes, Definition
 from kalends.errors import KalendsError, ValidationFailed, did_you_mean
 from kalends.jobs.codec import encode_arguments, type_name
-from kalends.jobs.registry import Job, Registry
+from kalends.jobs.registry import Job, Registry, check_fit
 from kalends.policies import CatchUp, Delivery, Overlap, Policies, RetryBackoff, consistent
 from kalends.settings import POLICY_RANGES, Settings
 from kalends.triggers import Cron, Interval, Once, Trigger, from_json
@@ -66,19 +66,29 @@ _POLICY_CHECKS: dict[str, Callable[[object, str], Any]] = {
     "pause_after_failures": _optional(_ranged("pause_after_failures", whole=True)),
 }
 EVENT_FIELDS = (
-    "job", "trigger", "name", "args", "kwargs", "tags", "note", "concurrency_limit",
+    "job", "trigger", "name", "args", "kwargs", "tags", "note", "concurrency_limit", "executor",
     *_POLICY_CHECKS,
 )  # fmt: skip
 """What an event can be made or changed with."""
 
 
 class DefinitionChecker:
-    """Checks definitions against the registered jobs and the limits of the settings."""
+    """Checks definitions against the registered jobs, the executors, and the limits of the
+    settings.
+    """
 
-    def __init__(self, registry: Registry, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        settings: Settings,
+        clock: Clock,
+        executors: Mapping[str, bool],
+    ) -> None:
+        """``executors``: by name, whether each is for coroutine functions."""
         self._registry = registry
         self._settings = settings
         self._clock = clock
+        self._executors = executors
 
     def definition(self, values: Mapping[str, Any]) -> Definition:
         """The definition that ``values`` (the keywords of ``schedule_event``) describe.
@@ -99,7 +109,7 @@ class DefinitionChecker:
                 raise ValidationFailed(f"{path} lacks {field!r}", path=f"{path}.{field}")
         name = values.get("name")
         trigger = _trigger(values["trigger"])
-        job = self._job(values["job"])
+        job = self._job(values["job"], values.get("executor"))
         return Definition(
             name=None if name is None else text(name, "name", MAX_NAME),
             job=job.name,
@@ -138,8 +148,9 @@ class DefinitionChecker:
         fresh: dict[str, Any] = {}
         if "name" in values:
             fresh["name"] = text(values["name"], "name", MAX_NAME)
-        job = self._job(values["job"]) if "job" in values else None
-        if job is not None:
+        job = None
+        if "job" in values:
+            job = self._job(values["job"], values.get("executor"))
             fresh["job"] = job.name
         if "args" in values or "kwargs" in values:
             if not ("args" in values and "kwargs" in values):
@@ -157,8 +168,22 @@ class DefinitionChecker:
             fresh["policies"] = policies
         return Changes(**fresh)
 
-    def _job(self, value: Any) -> Job:
-        return self._registry.get(self._registry.name_of(value))
+    def _job(self, value: Any, executor: object) -> Job:
+        """A job that its executor, or the one the event chooses, can run."""
+        job = self._registry.get(self._registry.name_of(value))
+        chosen = self._executor(executor, "executor") or self._executor(job.executor, "job")
+        assert chosen is not None
+        check_fit(job, chosen, coroutines=self._executors[chosen])
+        return job
+
+    def _executor(self, value: object, path: str) -> str | None:
+        """The name of an executor that there is, or None."""
+        name = None if value is None else text(value, path, MAX_NAME)
+        if name is not None and name not in self._executors:
+            raise ValidationFailed(
+                f"there is no executor {name!r}{did_you_mean(name, self._executors)}", path=path
+            )
+        return name
 
     def _arguments(self, job: Job | None, args: object, kwargs: object) -> str:
         """The arguments as they are stored; where the job is given, as its annotations say."""
@@ -174,7 +199,7 @@ class DefinitionChecker:
         return encode_arguments(args, given, self._settings.max_arguments)
 
     def _given_policies(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        checks = {**_POLICY_CHECKS, "concurrency_limit": self._limit}
+        checks = {**_POLICY_CHECKS, "concurrency_limit": self._limit, "executor": self._executor}
         return {
             field: check(values[field], field) for field, check in checks.items() if field in values
         }

@@ -200,6 +200,13 @@ def _coalesced(found: Explanation) -> str:
     return f"{other} ran for it (catch_up={str(found.policies.get('catch_up'))!r})"
 
 
+def _queue_full(found: Explanation) -> str:
+    claimed = found.execution is not None and found.execution.node is not None
+    if claimed or found.policies.get("overlap") != "buffer_all":
+        return "as many executions as may wait for its executor were waiting already (queue_limit)"
+    return f"{found.policies.get('buffer_limit')} instants of the event were waiting already"
+
+
 _REASONS: dict[Reason | None, Callable[[Explanation], str]] = {
     Reason.MISSED: _missed,
     Reason.COALESCED: _coalesced,
@@ -207,9 +214,7 @@ _REASONS: dict[Reason | None, Callable[[Explanation], str]] = {
         "the event was still busy with an earlier instant, and "
         f"overlap={str(found.policies.get('overlap'))!r}"
     ),
-    Reason.QUEUE_FULL: lambda found: (
-        f"{found.policies.get('buffer_limit')} instants of the event were waiting already"
-    ),
+    Reason.QUEUE_FULL: _queue_full,
     Reason.PAUSED: lambda _: "the event was paused",
     Reason.QUARANTINED: lambda _: "the event could not be carried out",
     Reason.SUPERSEDED: lambda _: "the event's rule was changed before it was run",

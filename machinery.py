@@ -14,7 +14,6 @@ from kalends.actors.hub import Hub
 from kalends.clock import Clock, SystemClock
 from kalends.ids import IdSource
 from kalends.jobs.executors.base import Executor
-from kalends.jobs.executors.thread import ThreadExecutor
 from kalends.jobs.ticker import Ticker, Waker
 from kalends.native import NativeThread, Thread
 from kalends.settings import Settings
@@ -48,9 +47,9 @@ class Machinery:
         """What calls ``fire`` when the next claim is due; not started."""
         return Ticker(clock, fire)
 
-    def executors(self, settings: Settings) -> Mapping[str, Executor]:
-        """Where jobs run, by kind; not started."""
-        return {"thread": ThreadExecutor(settings.workers)}
+    def executors(self, chosen: Mapping[str, Executor]) -> Mapping[str, Executor]:
+        """Where jobs run, by name; not started, and of this system alone."""
+        return {name: executor.fresh(name) for name, executor in chosen.items()}
 
     def thread(self, target: Callable[[], None], name: str) -> Thread:
         """A thread for work that may block: a round of housekeeping, a callback of the host."""

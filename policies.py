@@ -102,6 +102,8 @@ class Policies(msgspec.Struct, frozen=True, kw_only=True):
     """How long an attempt may take, by monotonic time."""
     pause_after_failures: int | None = None
     """The event is paused after so many executions in a row that failed, timed out or were lost."""
+    executor: str | None = None
+    """The executor that runs it; None: its job's own."""
 
 
 def consistent(policies: Policies) -> Policies:

@@ -9,7 +9,7 @@ thread or in the greenlet that calls; the proxies (``events``, ``executions``, `
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import msgspec
@@ -20,6 +20,8 @@ from kalends.clock import Clock, SystemClock
 from kalends.definitions import DefinitionChecker
 from kalends.errors import ValidationFailed
 from kalends.futures import current_pid
+from kalends.jobs.executors.base import Executor
+from kalends.jobs.executors.choice import choose_executors
 from kalends.jobs.registry import Registry, default_registry
 from kalends.lifecycle import Lifecycle
 from kalends.refusals import checking, refusing
@@ -62,8 +64,10 @@ class Scheduler(Verbs):
     ``database`` is ``sqlite:///file.db`` (three slashes: relative; four: absolute), a path, or
     ``:memory:``. ``settings`` is a ``Settings``; without it, ``Settings.load(**values)`` reads
     environment and keywords. ``registry`` holds the jobs (default: what ``@kalends.job``
-    registered). ``on_failure(error)`` is called, on a thread of its own, when the scheduler has
-    given up. Raises ``ValidationFailed`` for wrong arguments; nothing is opened before ``start``.
+    registered). ``executors`` maps names to executors, beside or instead of those that there are by
+    default; they serve as models: each start makes its own like them. ``on_failure(error)`` is
+    called, on a thread of its own, when the scheduler has given up. Raises ``ValidationFailed`` for
+    wrong arguments; nothing is opened before ``start``.
     """
 
     @checking
@@ -74,6 +78,7 @@ class Scheduler(Verbs):
         settings: Settings | None = None,
         registry: Registry | None = None,
         clock: Clock | None = None,
+        executors: Mapping[str, Executor] | None = None,
         on_failure: Callable[[BaseException], None] | None = None,
         **values: Any,
     ) -> None:
@@ -91,13 +96,16 @@ class Scheduler(Verbs):
             raise ValidationFailed("registry must be a kalends.Registry", path="registry")
         _check_clock(clock)
         self.settings = Settings.load(**values) if settings is None else settings.checked()
+        self._own_executors = executors
+        self._executors = choose_executors(self.settings, executors)
         self._clock = SystemClock() if clock is None else clock
         self._on_failure = on_failure
         # Refuses a wrong URL now, opens nothing, and fixes what a relative path is relative to.
         self._database = open_storage(database, self.settings).dialect.location
         self._pid = current_pid()
         self._life = Lifecycle(self._make_system)
-        checker = DefinitionChecker(self.registry, self.settings, self._clock)
+        kinds = {name: executor.coroutines for name, executor in self._executors.items()}
+        checker = DefinitionChecker(self.registry, self.settings, self._clock, kinds)
         self.events = EventsProxy(lambda: self._life.running().event_manager.ref, checker)
         self.executions = ExecutionsProxy(lambda: self._life.running().tracker.ref)
         self.loop = LoopProxy(lambda: self._life.running().loop.ref)
@@ -115,6 +123,7 @@ class Scheduler(Verbs):
             self.settings,
             self._clock,
             self._on_failure,
+            executors=self._executors,
         )
 
     # -- life ----------------------------------------------------------------------------------

@@ -38,6 +38,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     workers: int = 16
     """Threads that run jobs, at most."""
+    greenlets: int = 10_000
+    """Jobs that run at once on the executor ``greenlet``, at most."""
+    coroutines: int = 10_000
+    """Jobs that run at once on the executor ``asyncio``, at most."""
+    queue_limit: int | None = None
+    """Executions that wait for a place on one executor, at most; what comes then is skipped. None:
+    as many as ``claim_limit`` lets in.
+    """
+    cancel_grace: float = 1.0
+    """How long a job that was told to stop may take to do so, before it is stopped."""
     claim_ahead: float = 0.25
     """How long before its instant an execution is claimed, so that its start waits for no commit.
     """
@@ -135,6 +145,10 @@ _RANGES: dict[str, tuple[float, float]] = {
     "readers": (1, 64),
     "busy_timeout": (0.0, 3600.0),
     "workers": (1, 4096),
+    "greenlets": (1, 1_000_000),
+    "coroutines": (1, 1_000_000),
+    "queue_limit": (0, 10_000_000),
+    "cancel_grace": (0.0, 3600.0),
     "claim_ahead": (0.0, 60.0),
     "claim_batch": (1, 100_000),
     "claim_limit": (1, 10_000_000),
@@ -270,6 +284,8 @@ def _policies(value: Any, problems: dict[str, str]) -> Policies:
             problems[f"policies.{field}"] = "expected a number or a word, got a bool"
     for field, limits in POLICY_RANGES.items():
         _check_range(f"policies.{field}", getattr(policies, field), limits, problems)
+    if policies.executor is not None:
+        problems["policies.executor"] = "is for a job, or for an event, to choose"
     try:
         return consistent(policies)
     except ValidationFailed as error:

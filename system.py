@@ -8,7 +8,7 @@ failed, and says so to everybody who waits or asks."""
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from kalends.actors.changing import Changing
@@ -23,6 +23,7 @@ from kalends.errors import AskTimeout, KalendsError, NotInitialized, SchedulerFa
 from kalends.futures import Future
 from kalends.jobs.codec import storable
 from kalends.jobs.context import current
+from kalends.jobs.executors.base import Executor
 from kalends.jobs.outbox import Outbox
 from kalends.jobs.registry import Registry
 from kalends.jobs.runner import Runner
@@ -72,6 +73,8 @@ class System:
         settings: Settings,
         clock: Clock,
         on_failure: Callable[[SchedulerFailed], None] | None,
+        *,
+        executors: Mapping[str, Executor],
         machinery: Machinery | None = None,
     ) -> None:
         self.machinery = Machinery() if machinery is None else machinery
@@ -95,11 +98,12 @@ class System:
         self.runner = Runner(
             clock,
             registry,
-            self.machinery.executors(settings),
+            self.machinery.executors(executors),
             self.outbox,
             self._unrunnable,
             result_limit=settings.max_result,
             failure_limit=settings.max_error,
+            cancel_grace=settings.cancel_grace,
             make_waker=self.machinery.waker,
             on_begun=lambda: self._tell(self.tracker, JobsBegun()),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from kalends.model import Failure, Fate
+from kalends.model import Failure, Fate, Reason
 from kalends.retrying import Ask
 
 __all__ = ["Claim", "Outcome", "WrittenOff"]
@@ -33,6 +33,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """Higher goes first where slots are scarce."""
     timeout_us: int | None = None
     """How many microseconds of monotonic time the job may take; None: any number."""
+    executor: str | None = None
+    """The executor that the event chose; None: the job's own."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,8 +45,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     fate: Fate
     started_us: int | None
-    """None where it was called off before it began."""
+    """None where it has not begun."""
     ended_us: int
+    reason: Reason | None = None
+    """Why it did not begin, where it found no room."""
     result: str | None = None
     """JSON, or None."""
     result_note: str | None = None

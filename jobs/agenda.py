@@ -22,15 +22,14 @@ _SPARE = 64
 
 
 class Agenda:
-    """Two heaps: of instants on the wall clock, and of deadlines on the monotonic one."""
+    """Heaps: of instants on the wall clock, and of deadlines on the monotonic one."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._numbers = itertools.count()
         self._armed: list[tuple[int, int, Task]] = []
-        self._deadlines: list[tuple[int, int, Task]] = []
-        self._limited: set[Task] = set()
-        """The tasks whose deadlines count: those of others are still in the heap."""
+        self._timeouts = _Deadlines()
+        self._graces = _Deadlines()
 
     # -- to begin ------------------------------------------------------------------------------
 
@@ -57,35 +56,64 @@ class Agenda:
 
     def limit(self, task: Task, timeout_us: int) -> None:
         """The task begins now and has so long."""
-        self._limited.add(task)
-        heapq.heappush(self._deadlines, (self._now() + timeout_us, next(self._numbers), task))
+        self._timeouts.set(task, self._now() + timeout_us)
+
+    def grace(self, task: Task, grace_us: int) -> None:
+        """The task, which runs, was told to stop now and has so long to do so."""
+        self._graces.set(task, self._now() + grace_us)
 
     def lift(self, task: Task) -> None:
-        """The task has ended: its deadline, if it had one, means nothing any more."""
-        if task in self._limited:
-            self._limited.discard(task)
-            if len(self._deadlines) > 2 * len(self._limited) + _SPARE:
-                self._deadlines = [item for item in self._deadlines if item[2] in self._limited]
-                heapq.heapify(self._deadlines)
+        """The task has ended: its deadlines, if it had any, mean nothing any more."""
+        self._timeouts.lift(task)
+        self._graces.lift(task)
 
     def take_overdue(self) -> list[Task]:
-        """The tasks whose deadline has passed, in order; they are no longer on the agenda."""
-        now = self._now()
+        """The tasks whose time-out has passed, in order; they are no longer on the agenda."""
+        return self._timeouts.take(self._now())
+
+    def take_ungraced(self) -> list[Task]:
+        """The tasks that had time to stop and have not, in order; each is answered once."""
+        return self._graces.take(self._now())
+
+    def next_deadline(self) -> int | None:
+        """When the next deadline passes, by the wall clock as it goes now; None: there is none."""
+        found = [at for at in (self._timeouts.first(), self._graces.first()) if at is not None]
+        return self._clock.now_us() + min(found) - self._now() if found else None
+
+    def _now(self) -> int:
+        return round(self._clock.monotonic() * US)
+
+
+class _Deadlines:
+    """A heap of deadlines, each of one task; those that are lifted stay in it for a while."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+        self._heap: list[tuple[int, int, Task]] = []
+        self._limited: set[Task] = set()
+        """The tasks whose deadlines count."""
+
+    def set(self, task: Task, at: int) -> None:
+        self._limited.add(task)
+        heapq.heappush(self._heap, (at, next(self._numbers), task))
+
+    def lift(self, task: Task) -> None:
+        if task in self._limited:
+            self._limited.discard(task)
+            if len(self._heap) > 2 * len(self._limited) + _SPARE:
+                self._heap = [item for item in self._heap if item[2] in self._limited]
+                heapq.heapify(self._heap)
+
+    def take(self, now: int) -> list[Task]:
         found: list[Task] = []
-        while self._deadlines and self._deadlines[0][0] <= now:
-            task = heapq.heappop(self._deadlines)[2]
+        while self._heap and self._heap[0][0] <= now:
+            task = heapq.heappop(self._heap)[2]
             if task in self._limited:
                 self._limited.discard(task)
                 found.append(task)
         return found
 
-    def next_deadline(self) -> int | None:
-        """When the next deadline passes, by the wall clock as it goes now; None: there is none."""
-        while self._deadlines and self._deadlines[0][2] not in self._limited:
-            heapq.heappop(self._deadlines)
-        if not self._deadlines:
-            return None
-        return self._clock.now_us() + self._deadlines[0][0] - self._now()
-
-    def _now(self) -> int:
-        return round(self._clock.monotonic() * US)
+    def first(self) -> int | None:
+        while self._heap and self._heap[0][2] not in self._limited:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None

@@ -1,27 +1,30 @@
-"""From a task to its executor: which job, which kind of executor, and what cannot be handed over.
+"""From a task to its executor: which job, which executor, and what cannot be handed over.
 
-A task whose job nobody registered, or whose executor there is not, goes to ``dismiss``, which
-answers with the tasks that move up in its place.
+The event's choice of an executor goes before its job's. A task whose job nobody registered, whose
+executor there is not or is for another kind of function, goes to ``dismiss``; those for which their
+executor has no room go to ``turn_away``. Both answer with the tasks that move up in their place.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from kalends.clock import SystemClock
 from kalends.errors import KalendsError, ValidationFailed, did_you_mean
 from kalends.jobs.executors.base import Executor, Task
-from kalends.jobs.registry import Registry
+from kalends.jobs.registry import Registry, check_fit
+from kalends.logs import get_log
 
 __all__ = ["Dispatcher"]
 
+_log = get_log()
 _LOOK_EVERY = 0.05
 """Seconds until a wait for running jobs looks again how much time is left."""
 
 
 class Dispatcher:
-    """Hands queued tasks to executors by kind. Takes no lock, and needs none."""
+    """Hands queued tasks to executors by name. Takes no lock, and needs none."""
 
     def __init__(
         self,
@@ -29,11 +32,13 @@ class Dispatcher:
         executors: Mapping[str, Executor],
         default: str,
         dismiss: Callable[[Task, KalendsError], list[Task]],
+        turn_away: Callable[[Sequence[Task]], list[Task]],
     ) -> None:
         self._registry = registry
         self._executors = dict(executors)
         self._default = default
         self._dismiss = dismiss
+        self._turn_away = turn_away
 
     def start(self) -> None:
         """Start the executors."""
@@ -44,10 +49,7 @@ class Dispatcher:
         """Stop the executors and wait ``timeout`` seconds for what runs; a callable says how many
         are left, and is asked again while this waits.
         """
-        left = timeout if callable(timeout) else _countdown(timeout)
-        for executor in self._executors.values():
-            while executor.stop(min(max(0.0, left()), _LOOK_EVERY)) and left() > 0.0:
-                continue
+        _stop(self._executors.values(), timeout)
 
     def hand_over(self, tasks: Iterable[Task]) -> None:
         """Give queued tasks to their executors, in order."""
@@ -57,34 +59,71 @@ class Dispatcher:
             while todo:
                 task = todo.popleft()
                 try:
-                    batches.setdefault(self._kind(task), []).append(task)
+                    batches.setdefault(self._place(task), []).append(task)
                 except KalendsError as error:
                     todo.extend(self._dismiss(task, error))
-            for kind, batch in batches.items():
-                try:
-                    self._executor(kind).submit(batch)
-                except KalendsError as error:
-                    for task in batch:
-                        todo.extend(self._dismiss(task, error))
+            for name, batch in batches.items():
+                todo.extend(self._submit(name, self._executors[name], batch))
+
+    def _submit(self, name: str, executor: Executor, batch: Sequence[Task]) -> list[Task]:
+        """Give tasks to one executor; those that move up where some of them did not stay."""
+        try:
+            turned_away = executor.submit(batch)
+        except KalendsError as error:
+            return [following for task in batch for following in self._dismiss(task, error)]
+        if not turned_away:
+            return []
+        _log.warning("queue_full", executor=name, turned_away=len(turned_away))
+        return self._turn_away(turned_away)
+
+    # -- what was handed over ------------------------------------------------------------------
 
     def release(self, task: Task) -> None:
         """Free the place of a task that was handed over and is written off."""
-        self._executor(self._kind(task)).release(task)
+        if task.executor is not None:
+            task.executor.release(task)
 
-    def _kind(self, task: Task) -> str:
+    def interrupt(self, task: Task) -> bool:
+        """Stop the job of a task that was handed over, where its executor can."""
+        return task.executor is not None and task.executor.interrupt(task)
+
+    def end(self, tasks: Iterable[Task], timeout: float) -> None:
+        """After ``stop``: interrupt what still runs, and wait ``timeout`` seconds for as much of it
+        as is being stopped.
+        """
+        stopping = {
+            task.executor.name: task.executor
+            for task in tasks
+            if self.interrupt(task) and task.executor
+        }
+        _stop(stopping.values(), timeout)
+
+    # -- which executor ------------------------------------------------------------------------
+
+    def _place(self, task: Task) -> str:
         """Find the job of a task; the executor it wants. Imports nothing: the worker does."""
-        name = task.claim.job
-        task.job = self._registry.find(name)
-        if task.job is None and not self._registry.importable(name):
-            task.job = self._registry.get(name)
-        return self._default if task.job is None else task.job.executor
-
-    def _executor(self, kind: str) -> Executor:
-        executor = self._executors.get(kind)
+        claim = task.claim
+        if task.job is None:
+            task.job = self._registry.find(claim.job)
+        if task.job is None and not self._registry.importable(claim.job):
+            task.job = self._registry.get(claim.job)
+        job = task.job
+        name = claim.executor or (self._default if job is None else job.executor)
+        executor = self._executors.get(name)
         if executor is None:
-            hint = did_you_mean(kind, self._executors)
-            raise ValidationFailed(f"there is no executor {kind!r}{hint}", path="executor")
-        return executor
+            hint = did_you_mean(name, self._executors)
+            raise ValidationFailed(f"there is no executor {name!r}{hint}", path="executor")
+        if job is not None:
+            check_fit(job, name, coroutines=executor.coroutines)
+        task.executor = executor
+        return name
+
+
+def _stop(executors: Iterable[Executor], timeout: float | Callable[[], float]) -> None:
+    left = timeout if callable(timeout) else _countdown(timeout)
+    for executor in executors:
+        while executor.stop(min(max(0.0, left()), _LOOK_EVERY)) and left() > 0.0:
+            continue
 
 
 def _countdown(seconds: float) -> Callable[[], float]:

@@ -26,12 +26,16 @@ from kalends.jobs.typed import Parameters
 from kalends.native import allocate_lock
 from kalends.refusals import checking
 
-__all__ = ["Job", "Registry", "default_registry"]
+__all__ = ["Job", "Registry", "check_fit", "default_registry"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _NAME = re.compile(r"[\w.:-]{1,200}")
 _REFERENCE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*")
+_AWAITED = "asyncio"
+"""The executor of coroutine functions that name none."""
+_CALLED = "thread"
+"""That of all others."""
 _PREFIX = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*\.?")
 
 
@@ -42,6 +46,8 @@ class Job:
     name: str
     function: Callable[..., Any]
     executor: str
+    coroutine: bool | None = False
+    """Whether calling it only makes a coroutine, to be awaited. None: it stands in for either."""
 
     @functools.cached_property
     def parameters(self) -> Parameters:
@@ -64,18 +70,16 @@ class Registry:
     # -- filling -------------------------------------------------------------------------------
 
     @checking
-    def register(self, function: F, name: str | None = None, executor: str = "thread") -> F:
+    def register(self, function: F, name: str | None = None, executor: str | None = None) -> F:
         """Make ``function`` known as ``name`` (default: ``module.qualname``) and return it
         unchanged.
 
-        Registering the same module and qualified name again replaces, as a reload does. Raises
-        ``ConflictError`` when the name belongs to a different function, ``ValidationFailed`` for
-        what cannot be a job.
+        ``executor`` runs it where its event names no other (default: ``asyncio`` for a coroutine
+        function, ``thread`` for any other). Registering the same module and qualified name again
+        replaces, as a reload does. Raises ``ConflictError`` when the name belongs to a different
+        function, ``ValidationFailed`` for what cannot be a job.
         """
-        _check_function(function, executor)
-        job = Job(
-            _check_name(_default_name(function) if name is None else name), function, executor
-        )
+        job = _job(function, lambda: _default_name(function) if name is None else name, executor)
         with self._lock:
             known = self._jobs.get(job.name)
             if known is not None and not _same(known.function, function):
@@ -91,11 +95,13 @@ class Registry:
     @overload
     def job(self, name: F, /) -> F: ...
     @overload
-    def job(self, name: str | None = None, /, *, executor: str = "thread") -> Callable[[F], F]: ...
+    def job(
+        self, name: str | None = None, /, *, executor: str | None = None
+    ) -> Callable[[F], F]: ...
     @checking
-    def job(self, name: F | str | None = None, /, *, executor: str = "thread") -> Any:
+    def job(self, name: F | str | None = None, /, *, executor: str | None = None) -> Any:
         """Decorate a function: ``@job``, ``@job("reports.daily")``, ``@job("x",
-        executor="thread")``.
+        executor="greenlet")``.
         """
         if name is not None and not isinstance(name, str):
             return self.register(name, None, executor)
@@ -201,8 +207,7 @@ class Registry:
                 path="job",
                 job=name,
             )
-        _check_function(function, "thread")
-        job = Job(name, function, "thread")
+        job = _job(function, lambda: name, None)
         with self._lock:
             return self._imported.setdefault(name, job)
 
@@ -228,24 +233,46 @@ def _check_name(name: object) -> str:
     return name
 
 
-def _check_function(function: object, executor: object) -> None:
+def _job(function: Any, name: Callable[[], object], executor: object) -> Job:
+    """The job of a function. Raises ``ValidationFailed`` for what cannot be one."""
     if not callable(function):
         raise ValidationFailed(
             f"a job must be callable, not {type(function).__name__}", path="function"
         )
-    if not isinstance(executor, str) or not executor:
+    if executor is not None and (not isinstance(executor, str) or not executor):
         raise ValidationFailed(
             f"executor must be a name such as 'thread', not {_shown(executor)}", path="executor"
         )
     kind = _deferred_kind(function)
-    if kind == "coroutine" and executor == "asyncio":
-        return
-    if kind is not None:
+    if kind == "generator":
         raise ValidationFailed(
-            f"{_origin(function)} is a {kind} function: calling it on executor {executor!r} would"
-            " not run its body; register a plain function",
+            f"{_origin(function)} is a generator function: calling it would not run its body;"
+            " register a plain function, or a coroutine function",
             path="function",
         )
+    coroutine = kind == "coroutine"
+    chosen = executor or (_AWAITED if coroutine else _CALLED)
+    job = Job(_check_name(name()), function, chosen, coroutine)
+    if chosen in _COROUTINES:
+        check_fit(job, chosen, coroutines=_COROUTINES[chosen])
+    return job
+
+
+_COROUTINES = {"thread": False, "greenlet": False, "process": False, "asyncio": True}
+"""The executors there are by default, and whether each is for coroutine functions."""
+
+
+def check_fit(job: Job, executor: str, *, coroutines: bool) -> None:
+    """Raises ``ValidationFailed`` where an executor is not for this kind of function."""
+    if job.coroutine in (coroutines, None):
+        return
+    if job.coroutine:
+        why = "is a coroutine function: calling it there would not run its body"
+    else:
+        why = "is no coroutine function (async def): while it runs, nothing else there would"
+    raise ValidationFailed(
+        f"executor {executor!r} cannot run {_origin(job.function)}, which {why}", path="executor"
+    )
 
 
 def _deferred_kind(function: Any) -> str | None:

@@ -10,15 +10,18 @@ Promises:
 - Every claim leaves in exactly one way: its outcome is in the outbox, ``on_unrunnable`` was called
   with it, it was written off, or it was returned by ``disarm``, ``disarm_all`` or ``stop``. Once
   one of these has returned it, it will not begin.
-- ``cancel`` calls off what has not begun: it ends as ``cancelled``. What runs is told, and ends as
-  ``cancelled`` if it raises after that.
+- ``cancel`` calls off what has not begun: it ends as ``cancelled``. What runs is told; if it still
+  runs ``cancel_grace`` seconds later, its executor interrupts it, where that is of a kind that can.
+  It ends as ``cancelled`` if it raises after it was told.
 - ``write_off`` is for attempts whose end the ledger tells already. Their place in the line and
-  their slot are free at once. What had begun is told to stop; when it ends, or at once where it
-  had not begun, a *late* outcome goes to the outbox, which says that nothing runs any more.
+  their slot are free at once. What had begun is told to stop, and interrupted; when it ends, or at
+  once where it had not begun, a *late* outcome goes to the outbox, which says that nothing runs any
+  more.
 - What ``disarm`` has returned counts as held here until it is submitted again or, once the ledger
   says what became of it, forgotten with ``forget``.
 - A job that takes longer than its claim says, by monotonic time, is written off in the same way,
   with the outcome ``timed_out`` in the outbox.
+- A claim for which its executor has no room ends as ``skipped``, reason ``queue_full``.
 - ``on_begun`` is called when a job has begun, and not again until ``newly_begun`` is asked which.
 - What cannot be run (a job that nobody registered, arguments that cannot be read) is not an
   outcome: the claim goes to ``on_unrunnable(claim, error)``.
@@ -30,33 +33,35 @@ not block or raise.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
-from kalends.clock import Clock
+from kalends.clock import US, Clock
 from kalends.errors import ForkedError, KalendsError, NotInitialized
 from kalends.futures import current_pid
-from kalends.jobs.agenda import Agenda
 from kalends.jobs.dispatcher import Dispatcher
 from kalends.jobs.executors.base import Begun, Executor, Task
 from kalends.jobs.failures import log_failure
-from kalends.jobs.lines import Lines, State
+from kalends.jobs.holdings import Holdings
+from kalends.jobs.lines import State
 from kalends.jobs.outbox import Outbox
 from kalends.jobs.registry import Registry
 from kalends.jobs.ticker import Ticker, Waker
 from kalends.logs import get_log
+from kalends.model import Fate, Reason
 from kalends.native import allocate_lock
 from kalends.work import Claim, Outcome, WrittenOff
 
 __all__ = ["Begun", "Runner"]
 
 _log = get_log()
+_LAST_S = 1.0
+"""Seconds for jobs to end that are interrupted when the deadline of a stop has passed."""
 
 
 class Runner:
-    """Holds claims until they are due, hands them to executors by kind, and collects outcomes."""
+    """Holds claims until they are due, hands them to executors by name, and collects outcomes."""
 
     def __init__(
         self,
@@ -68,6 +73,7 @@ class Runner:
         *,
         result_limit: int = 65_536,
         failure_limit: int = 16_384,
+        cancel_grace: float = 1.0,
         default_executor: str = "thread",
         make_waker: Callable[[Clock, Callable[[], int | None]], Waker] = Ticker,
         on_begun: Callable[[], None] = lambda: None,
@@ -77,21 +83,16 @@ class Runner:
         self.outbox = outbox
         self.result_limit = result_limit
         self.failure_limit = failure_limit
-        self._dispatcher = Dispatcher(registry, executors, default_executor, self._dismiss)
+        self._grace_us = round(cancel_grace * US)
+        self._dispatcher = Dispatcher(
+            registry, executors, default_executor, self._dismiss, self._turn_away
+        )
         self._on_unrunnable = on_unrunnable
         self._pid = current_pid()
         self._lock = allocate_lock()
-        self._live: dict[tuple[str, int], Task] = {}
-        self._begun: dict[tuple[str, int], Task] = {}
-        self._disarmed: set[tuple[str, int]] = set()
-        self._agenda = Agenda(clock)
-        self._late: dict[tuple[str, int], Task] = {}
-        """What was written off and still runs."""
-        self._lines = Lines()
+        self._tasks = Holdings(clock)
         self._ticker = make_waker(clock, self._look)
         self._on_begun = on_begun
-        self._fresh = False
-        """Whether something has begun since ``newly_begun`` was last called."""
         self._started = False
         self._stopped = False
         self.halted = False
@@ -114,24 +115,21 @@ class Runner:
         before start. A callable says how many are left, and is asked again while this waits.
 
         Running jobs are waited for. What had not begun never will; what still runs past the
-        deadline is abandoned, and should it end its outcome is dropped. ``disarm_all`` before tells
-        the former from the latter.
+        deadline is abandoned: it is interrupted, and should it end its outcome is dropped.
+        ``disarm_all`` before tells the former from the latter.
         """
         if current_pid() != self._pid:
             return []
         with self._lock:
             self._stopped = True
-            abandoned = self._take_back(list(self._live.values()))
+            unbegun = self._tasks.take_back()
         self._dispatcher.stop(timeout)
         self._ticker.stop()  # after that: what runs has its deadline still
         with self._lock:
-            for task in list(self._begun.values()):
-                self._remove(task)
-                abandoned.append(task.claim)
-            for task in self._late.values():
-                task.state = State.GONE
-            self._late.clear()
-        return abandoned
+            begun = [task.claim for task in self._tasks.begun.values()]
+            left = self._tasks.abandon()
+        self._dispatcher.end(left, _LAST_S)
+        return unbegun + begun
 
     def halt(self) -> None:
         """Begin nothing any more. What is here, and what still comes, stays to be taken back."""
@@ -155,15 +153,13 @@ class Runner:
         with self._lock:
             if self._stopped:
                 raise NotInitialized("the runner has stopped: it takes no claims")
+            self._tasks.forget(claims)
             for claim in claims:
                 task = Task(claim, None, self)
-                self._disarmed.discard(task.key)
-                if task.key in self._live or self.outbox.holds(claim.id, claim.attempt):
-                    continue
-                self._live[task.key] = task
-                self._agenda.arm(task)
-                new += 1
-            earliest = self._agenda.next_begin()
+                if not self._has(task.key):
+                    self._tasks.arm(task)
+                    new += 1
+            earliest = self._tasks.agenda.next_begin()
         if earliest is not None and self._started:
             if earliest <= self.clock.now_us():
                 self._look()
@@ -171,28 +167,19 @@ class Runner:
         return new
 
     def _look(self) -> int | None:
-        """Time out what is overdue, hand over what is due; the instant to look again, or None."""
+        """Stop what is overdue, hand over what is due; the instant to look again, or None."""
         self._time_out()
         with self._lock:
-            ready, begin = [], None
-            if not self.halted:
-                ready = [task for task in self._agenda.take_due() if self._lines.join(task)]
-                begin = self._agenda.next_begin()
-            for task in ready:
-                task.state = State.QUEUED
-            found = (begin, self._agenda.next_deadline())
+            agenda = self._tasks.agenda
+            ready = [] if self.halted else self._tasks.take_due()
+            begin = None if self.halted else agenda.next_begin()
+            ungraced = agenda.take_ungraced()
+            found = (begin, agenda.next_deadline())
+        for task in ungraced:
+            self._dispatcher.interrupt(task)
         if ready:
             self._dispatcher.hand_over(ready)
         return min((instant for instant in found if instant is not None), default=None)
-
-    def _remove(self, task: Task, state: State = State.GONE) -> Task | None:
-        """Forget a task; the one that may go on in its place, if any. Under the lock."""
-        following = self._lines.leave(task)
-        task.state = state
-        self._live.pop(task.key, None)
-        self._begun.pop(task.key, None)
-        self._agenda.lift(task)
-        return following
 
     # -- what executors report -----------------------------------------------------------------
 
@@ -201,15 +188,8 @@ class Runner:
         with self._lock:
             if task.state != State.QUEUED or self.halted:
                 return False
-            task.state = State.BEGUN
-            task.started_us = self.clock.now_us()
-            self._begun[task.key] = task
-            timeout_us = task.claim.timeout_us
-            if timeout_us is not None:
-                task.deadline_us = task.started_us + timeout_us
-                self._agenda.limit(task, timeout_us)
-            first, self._fresh = not self._fresh, True
-        if timeout_us is not None:
+            first = self._tasks.begin(task, self.clock.now_us())
+        if task.deadline_us is not None:
             self._ticker.expect(task.deadline_us)
         if first:
             self._on_begun()
@@ -221,11 +201,11 @@ class Runner:
             late = task.state == State.WRITTEN_OFF
             if late:
                 outcome = msgspec.structs.replace(outcome, late=True)
-                del self._late[task.key]
+                del self._tasks.late[task.key]
             elif task.state != State.BEGUN:
                 return
             rested = self.outbox.add(outcome)
-            following = self._remove(task)
+            following = self._tasks.remove(task)
         if not late:
             log_failure(task.claim.job, outcome)
         self._go_on(rested, [following])
@@ -234,48 +214,52 @@ class Runner:
         """A task cannot begin."""
         self._dispatcher.hand_over(self._dismiss(task, error))
 
+    def redirect(self, task: Task) -> None:
+        """The job of a task is for another executor."""
+        self._dispatcher.hand_over([task])
+
     def _dismiss(self, task: Task, error: KalendsError) -> list[Task]:
         """Report a task that cannot begin; the one that moves up in its line, if any."""
         with self._lock:
             if task.state != State.QUEUED:
                 return []
-            following = self._remove(task)
+            following = self._tasks.remove(task)
         try:
             self._on_unrunnable(task.claim, error)
         except Exception:  # noqa: BLE001 - a worker must not die of its owner's bug
             _log.exception("unrunnable_not_heard", execution_id=task.claim.id, error=str(error))
         return [] if following is None else [following]
 
+    def _turn_away(self, tasks: Sequence[Task]) -> list[Task]:
+        """End tasks for which there was no room; those that move up in their lines."""
+        with self._lock:
+            queued = [task for task in tasks if task.state == State.QUEUED]
+            now = self.clock.now_us()
+            rested = [
+                self.outbox.add(task.unbegun_outcome(now, Fate.SKIPPED, Reason.QUEUE_FULL))
+                for task in queued
+            ]
+            following = [self._tasks.remove(task) for task in queued]
+        if any(rested):
+            self.outbox.signal()
+        return [task for task in following if task is not None]
+
     # -- taking back ---------------------------------------------------------------------------
 
     def disarm(self, event_ids: Collection[str]) -> list[Claim]:
         """Take back the claims of these events that have not begun, in the order they came."""
-        wanted = frozenset(event_ids)
         with self._lock:
-            claims = self._take_back(
-                [task for task in self._live.values() if task.claim.event_id in wanted]
-            )
-            self._disarmed.update((claim.id, claim.attempt) for claim in claims)
-            return claims
+            return self._tasks.disarm(event_ids)
 
     def forget(self, claims: Iterable[Claim]) -> None:
         """Hold no longer what ``disarm`` returned: the ledger, or an audit of it, settles it."""
         with self._lock:
-            self._disarmed.difference_update((claim.id, claim.attempt) for claim in claims)
+            self._tasks.forget(claims)
 
     def disarm_all(self) -> list[Claim]:
         """Take back every claim that has not begun."""
         with self._lock:
-            return self._take_back(list(self._live.values()))
-
-    def _take_back(self, tasks: Iterable[Task]) -> list[Claim]:
-        """Under the lock. All claims of an event go together, so nobody moves up in its line."""
-        waiting = [task for task in tasks if task.state in (State.ARMED, State.QUEUED)]
-        for task in (task for task in waiting if task.state == State.ARMED):
-            self._remove(task)
-        for task in (task for task in waiting if task.state == State.QUEUED):
-            self._remove(task)
-        return [task.claim for task in waiting]
+            return self._tasks.take_back()
 
     # -- calling off ---------------------------------------------------------------------------
 
@@ -283,15 +267,18 @@ class Runner:
         """Call off executions: what runs is told, what has not begun ends here. Idempotent."""
         if not execution_ids:
             return
-        wanted = frozenset(execution_ids)
         with self._lock:
-            found = [task for task in self._live.values() if task.claim.id in wanted]
+            found = self._tasks.of(execution_ids)
             for task in found:
+                if task.state == State.BEGUN and not task.called_off:
+                    self._tasks.agenda.grace(task, self._grace_us)
                 task.call_off()
             unbegun = [task for task in found if task.state != State.BEGUN]
             now = self.clock.now_us()
             rested = [self.outbox.add(task.unbegun_outcome(now)) for task in unbegun]
-            following = [self._remove(task) for task in unbegun]
+            following = [self._tasks.remove(task) for task in unbegun]
+        if len(unbegun) < len(found):
+            self._ticker.expect(now + self._grace_us)
         self._go_on(any(rested), following)
 
     def write_off(self, ended: Iterable[WrittenOff]) -> None:
@@ -305,14 +292,14 @@ class Runner:
         with self._lock:
             for attempt in ended:
                 key = (attempt.execution_id, attempt.attempt)
-                task = self._live.get(key)
+                task = self._tasks.live.get(key)
                 if task is not None and task.state == State.BEGUN:
                     released.append(task)
-                    following.append(self._let_go(task, attempt.ended_us))
+                    following.append(self._tasks.let_go(task, attempt.ended_us))
                     continue
                 if task is not None:
-                    following.append(self._remove(task))
-                elif key in self._late or self.outbox.holds(*key):
+                    following.append(self._tasks.remove(task))
+                elif key in self._tasks.late or self.outbox.holds(*key):
                     continue
                 rested |= self.outbox.add(attempt.late_outcome())
         self._go_on(rested, following, released)
@@ -320,35 +307,26 @@ class Runner:
     def _time_out(self) -> None:
         """Write off what is overdue: it ends as ``timed_out``, whenever its job does."""
         with self._lock:
-            overdue = self._agenda.take_overdue()
+            overdue = self._tasks.agenda.take_overdue()
             outcomes = [task.overdue_outcome(self.clock.now_us()) for task in overdue]
             rested = [self.outbox.add(outcome) for outcome in outcomes]
             following = [
-                self._let_go(task, outcome.ended_us)
+                self._tasks.let_go(task, outcome.ended_us)
                 for task, outcome in zip(overdue, outcomes, strict=True)
             ]
         for task, outcome in zip(overdue, outcomes, strict=True):
             log_failure(task.claim.job, outcome)
         self._go_on(any(rested), following, overdue)
 
-    def _let_go(self, task: Task, ended_us: int) -> Task | None:
-        """Write off a task that runs; the one that may go on in its place. Under the lock.
-
-        It may have begun after the instant at which the ledger says it ended: no duration is
-        negative. Outside of the lock its place is to be freed.
-        """
-        task.call_off()
-        task.started_us = min(task.started_us, ended_us)
-        following = self._remove(task, State.WRITTEN_OFF)
-        self._late[task.key] = task
-        return following
-
     def _go_on(
-        self, rested: bool, following: Iterable[Task | None], released: Iterable[Task] = ()
+        self, rested: bool, following: Iterable[Task | None], written_off: Iterable[Task] = ()
     ) -> None:
-        """After a change: free places, signal an outbox that rested, hand over who moved up."""
-        for task in released:
+        """After a change: free places and stop what holds them, signal an outbox that rested, hand
+        over who moved up.
+        """
+        for task in written_off:
             self._dispatcher.release(task)
+            self._dispatcher.interrupt(task)
         if rested:
             self.outbox.signal()
         self._dispatcher.hand_over([task for task in following if task is not None])
@@ -358,43 +336,36 @@ class Runner:
     @property
     def in_flight(self) -> int:
         """How many claims are here: armed, queued or begun."""
-        return len(self._live)
+        return len(self._tasks.live)
 
     def holds(self, execution_id: str, attempt: int) -> bool:
         """True where this claim is here, has ended here unrecorded, or was disarmed and waits for a
         change to be settled.
         """
-        key = (execution_id, attempt)
         with self._lock:
-            return (
-                key in self._live
-                or key in self._disarmed
-                or self.outbox.holds(execution_id, attempt)
-            )
+            return self._has((execution_id, attempt))
+
+    def _has(self, key: tuple[str, int]) -> bool:
+        return self._tasks.holds(key) or self.outbox.holds(*key)
 
     def running(self) -> list[Begun]:
         """The attempts that have begun and not ended."""
         with self._lock:
-            return [task.begun() for task in self._begun.values()]
+            return self._tasks.running()
 
     def runs(self, execution_id: str) -> bool:
         """True while a job of this execution runs here, written off or not."""
         with self._lock:
-            tasks = itertools.chain(self._begun.values(), self._late.values())
-            return any(task.claim.id == execution_id for task in tasks)
+            return self._tasks.runs(execution_id)
 
     def newly_begun(self) -> list[Begun]:
         """The attempts that have begun since this was last called and have not ended meanwhile."""
         with self._lock:
-            self._fresh = False
-            fresh = [task for task in self._begun.values() if not task.reported]
-            for task in fresh:
-                task.reported = True
-            return [task.begun() for task in fresh]
+            return self._tasks.newly_begun()
 
     def cancel_all(self) -> int:
         """Tell all running jobs, through their contexts, to stop; how many there are."""
         with self._lock:
-            for task in self._begun.values():
+            for task in self._tasks.begun.values():
                 task.cancelled = True
-            return len(self._begun)
+            return len(self._tasks.begun)

@@ -149,4 +149,5 @@ def claim_of(
         timeout_us=None if policies.timeout is None else round(policies.timeout * US),
         delay_us=delay,
         priority=policies.priority,
+        executor=policies.executor,
     )

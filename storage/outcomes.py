@@ -18,6 +18,7 @@ import msgspec
 import peewee
 from peewee import fn
 
+from kalends.clock import US
 from kalends.errors import ValidationFailed
 from kalends.ids import IdSource
 from kalends.model import EventStatus, Failure, Fate, Reason
@@ -51,6 +52,8 @@ _OVER = ExecutionRow.update(
     ExecutionRow.still_running == 1,
 )
 _BEGIN = ExecutionRow.update(fate="", started_at=0).where(_HELD, ExecutionRow.fate == "")
+_AGAIN_US = US
+"""How long a further attempt waits that found no room."""
 _FAILURES = (Fate.FAILED, Fate.TIMED_OUT)
 _HOLDS = Prepared(
     ExecutionRow.select(
@@ -206,6 +209,9 @@ class OutcomeStore:
             self._settle_unheld(work, outcome)
             return
         claimed_at, told_to_stop, text, status = row
+        if outcome.fate is Fate.SKIPPED:
+            self._turn_away(work, outcome, for_good=status in (None, EventStatus.DELETED.value))
+            return
         policies = _policies_of(text, status)
         plan = RetryPlan(None)
         if policies is not None and not told_to_stop:
@@ -235,6 +241,21 @@ class OutcomeStore:
         )
         _REOPEN.change(work.db, id=outcome.execution_id, ready_at=ready_at)
         work.ready.append(ready_at)
+
+    def _turn_away(self, work: _Recording, outcome: Outcome, *, for_good: bool) -> None:
+        """What found no room is skipped; what was attempted before waits, and comes again, unless
+        its event is gone.
+        """
+        again = outcome.attempt > 1
+        values: dict[str, Any] = {"attempt": outcome.attempt - 1}
+        if again and not for_good:
+            values |= {"node": None, "ready_at": work.now + _AGAIN_US}
+            work.ready.append(work.now + _AGAIN_US)
+        else:
+            values = {} if again else values
+            fate = Fate.CANCELLED if again else outcome.fate
+            values |= {"fate": fate, "reason": outcome.reason, "ended_at": outcome.ended_us}
+        ExecutionRow.update(values).where(ExecutionRow.id == outcome.execution_id).execute(work.db)
 
     def _end(
         self,

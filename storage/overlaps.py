@@ -128,7 +128,7 @@ def _is_over(outcome: Outcome | None, policies: Policies) -> bool:
     """Whether only the record lacks of an execution: it has ended, and no attempt can follow."""
     if outcome is None or outcome.ask is not None:
         return False
-    return not policies.retries or outcome.fate in (Fate.SUCCEEDED, Fate.CANCELLED)
+    return not policies.retries or outcome.fate in (Fate.SUCCEEDED, Fate.CANCELLED, Fate.SKIPPED)
 
 
 def called_off(db: peewee.Database, node: str) -> Ended:

@@ -3,118 +3,52 @@
 Derive a test class, give it ``make_executor``, and let pytest collect it::
 
     class TestMyExecutor(ExecutorContract):
-        def make_executor(self, size: int) -> Executor:
-            return MyExecutor(size)
+        interrupts = True
 
-The jobs are plain functions of this process: ``registry`` names them. Every wait has a time-out,
-``patience`` seconds.
+        def make_executor(self, size: int, queue_limit: int = 10_000) -> Executor:
+            return MyExecutor(size, queue_limit)
+
+The jobs are plain functions of this process, which ``ContractJobs`` makes; an executor of another
+kind of jobs says how they are made for it. Every wait has a time-out, ``patience`` seconds.
 """
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from greenlet import GreenletExit
 
-from kalends.clock import Clock, SystemClock
-from kalends.errors import KalendsError, NotInitialized
-from kalends.jobs.context import current
-from kalends.jobs.executors.base import Executor, Task
-from kalends.jobs.registry import Registry
+from kalends.errors import NotInitialized
+from kalends.jobs.executors.base import Executor
 from kalends.model import Fate
-from kalends.work import Claim, Outcome
+from kalends.testing.executor_jobs import ContractJobs
+from kalends.testing.executor_owner import RecordingOwner
 
-__all__ = ["ExecutorContract", "RecordingOwner"]
-
-
-class RecordingOwner:
-    """An owner that writes down what it is told. ``taken_back``: ids whose ``begin`` it refuses."""
-
-    def __init__(self) -> None:
-        self.clock: Clock = SystemClock()
-        self.registry = Registry()
-        self.result_limit = 65_536
-        self.failure_limit = 16_384
-        self.taken_back: set[str] = set()
-        self.begun: list[str] = []
-        self.outcomes: list[Outcome] = []
-        self.refusals: list[tuple[str, KalendsError]] = []
-        self._changed = threading.Condition()
-
-    def task(
-        self,
-        number: int,
-        function: Callable[..., Any],
-        arguments: str | None = None,
-        priority: int = 0,
-    ) -> Task:
-        """A task that calls ``function``; its execution id is ``x<number>``."""
-        name = f"job-{number}"
-        self.registry.register(function, name)
-        claim = Claim(
-            id=f"x{number}",
-            event_id=f"e{number}",
-            event_name=f"event {number}",
-            job=name,
-            arguments=arguments or '{"args":[],"kwargs":{}}',
-            due=0,
-            attempt=1,
-            version=1,
-            serial=False,
-            priority=priority,
-        )
-        return Task(claim, self.registry.get(name), self)
-
-    def begin(self, task: Task) -> bool:
-        with self._changed:
-            if task.claim.id in self.taken_back:
-                return False
-            task.started_us = self.clock.now_us()
-            self.begun.append(task.claim.id)
-            self._changed.notify_all()
-            return True
-
-    def end(self, task: Task, outcome: Outcome) -> None:
-        with self._changed:
-            self.outcomes.append(outcome)
-            self._changed.notify_all()
-
-    def refuse(self, task: Task, error: KalendsError) -> None:
-        with self._changed:
-            self.refusals.append((task.claim.id, error))
-            self._changed.notify_all()
-
-    def wait(self, outcomes: int, refusals: int = 0, *, patience: float = 10.0) -> list[Outcome]:
-        """Wait until so many have been told; the outcomes, by execution id."""
-        with self._changed:
-            told = self._changed.wait_for(
-                lambda: len(self.outcomes) >= outcomes and len(self.refusals) >= refusals, patience
-            )
-            assert told, f"{len(self.outcomes)} outcomes, {len(self.refusals)} refusals in time"
-            return sorted(self.outcomes, key=lambda outcome: outcome.execution_id)
-
-    def wait_begun(self, count: int, *, patience: float = 10.0) -> None:
-        """Wait until so many jobs have begun."""
-        with self._changed:
-            assert self._changed.wait_for(lambda: len(self.begun) >= count, patience)
+__all__ = ["ContractJobs", "ExecutorContract", "RecordingOwner"]
 
 
 class ExecutorContract:
-    """Derive, and give ``make_executor``."""
+    """Derive, and give ``make_executor``; ``jobs`` and ``interrupts`` where they differ."""
 
+    jobs: ContractJobs = ContractJobs()
+    """The jobs it runs: of plain functions in this process, unless another kit makes them."""
+    interrupts = False
+    """Whether it can stop a job."""
     patience = 10.0
 
-    def make_executor(self, size: int) -> Executor:
-        """A new executor, not started, that runs at most ``size`` tasks at once."""
+    def make_executor(self, size: int, queue_limit: int = 10_000) -> Executor:
+        """A new executor, not started, that runs at most ``size`` tasks at once while at most
+        ``queue_limit`` wait.
+        """
         raise NotImplementedError
 
     @contextmanager
-    def _executor(self, size: int = 2) -> Iterator[tuple[Executor, RecordingOwner]]:
-        executor = self.make_executor(size)
+    def _executor(
+        self, size: int = 2, queue_limit: int = 10_000
+    ) -> Iterator[tuple[Executor, RecordingOwner]]:
+        executor = self.make_executor(size, queue_limit)
         executor.start()
         try:
             yield executor, RecordingOwner()
@@ -125,7 +59,7 @@ class ExecutorContract:
 
     def test_a_job_that_returns_has_succeeded_with_its_result(self) -> None:
         with self._executor() as (executor, owner):
-            task = owner.task(1, lambda a, b: {"sum": a + b}, '{"args":[1],"kwargs":{"b":2}}')
+            task = owner.task(1, self.jobs.adds(), '{"args":[1],"kwargs":{"b":2}}')
             executor.submit([task])
             (outcome,) = owner.wait(1)
             assert outcome.fate is Fate.SUCCEEDED
@@ -145,34 +79,21 @@ class ExecutorContract:
             StopIteration,
         ]
 
-        def raising(kind: type[BaseException]) -> Callable[[], None]:
-            def job() -> None:
-                raise kind("told")
-
-            return job
-
         with self._executor(1) as (executor, owner):
-            executor.submit([owner.task(n, raising(kind)) for n, kind in enumerate(kinds)])
+            executor.submit(
+                [owner.task(n, self.jobs.raises(kind, "told")) for n, kind in enumerate(kinds)]
+            )
             for kind, outcome in zip(kinds, owner.wait(len(kinds)), strict=True):
                 assert outcome.fate is Fate.FAILED
                 assert outcome.error is not None
                 assert outcome.error.type.endswith(kind.__name__)
                 assert outcome.error.message == "told"
-            executor.submit([owner.task(99, lambda: "alive")])
+            executor.submit([owner.task(99, self.jobs.returns("alive"))])
             assert owner.wait(len(kinds) + 1)[-1].result == '"alive"'
 
-    def test_sys_exit_in_a_job_is_a_failure_and_ends_nothing(self) -> None:
-        with self._executor() as (executor, owner):
-            executor.submit([owner.task(1, lambda: sys.exit(3)), owner.task(2, lambda: 2)])
-            first, second = owner.wait(2)
-            assert (first.fate, second.fate) == (Fate.FAILED, Fate.SUCCEEDED)
-
     def test_a_real_recursion_is_a_failure_of_bounded_size(self) -> None:
-        def deep(n: int) -> int:
-            return deep(n + 1)
-
         with self._executor() as (executor, owner):
-            executor.submit([owner.task(1, lambda: deep(0))])
+            executor.submit([owner.task(1, self.jobs.recurses())])
             (outcome,) = owner.wait(1)
             assert outcome.error is not None
             assert outcome.error.type == "RecursionError"
@@ -180,7 +101,7 @@ class ExecutorContract:
 
     def test_a_result_that_cannot_be_stored_leaves_a_note_and_a_success(self) -> None:
         with self._executor() as (executor, owner):
-            executor.submit([owner.task(1, object)])
+            executor.submit([owner.task(1, self.jobs.returns_an_object())])
             (outcome,) = owner.wait(1)
             assert outcome.fate is Fate.SUCCEEDED
             assert outcome.result is None
@@ -189,7 +110,7 @@ class ExecutorContract:
 
     def test_arguments_that_cannot_be_read_are_refused_and_the_job_is_not_called(self) -> None:
         with self._executor() as (executor, owner):
-            executor.submit([owner.task(1, lambda: 1, '{"args": 7}')])
+            executor.submit([owner.task(1, self.jobs.returns(1), '{"args": 7}')])
             owner.wait(0, refusals=1)
             assert owner.refusals[0][1].code == "VALIDATION_FAILED"
             assert owner.begun == []
@@ -199,7 +120,7 @@ class ExecutorContract:
 
     def test_each_of_many_tasks_from_many_threads_ends_exactly_once(self) -> None:
         with self._executor(4) as (executor, owner):
-            tasks = [owner.task(n, lambda: None) for n in range(400)]
+            tasks = [owner.task(n, self.jobs.returns(None)) for n in range(400)]
 
             def submit(part: int) -> None:
                 for task in tasks[part::4]:
@@ -215,37 +136,39 @@ class ExecutorContract:
 
     def test_tasks_begin_in_the_order_they_were_submitted(self) -> None:
         with self._executor(1) as (executor, owner):
-            executor.submit([owner.task(n, lambda: None) for n in range(50)])
-            executor.submit([owner.task(n, lambda: None) for n in range(50, 100)])
+            executor.submit([owner.task(n, self.jobs.returns(None)) for n in range(50)])
+            executor.submit([owner.task(n, self.jobs.returns(None)) for n in range(50, 100)])
             owner.wait(100)
             assert owner.begun == [f"x{n}" for n in range(100)]
 
     def test_tasks_of_a_higher_priority_begin_before_others_that_wait(self) -> None:
         with self._executor(1) as (executor, owner):
-            gate = threading.Event()
-            executor.submit([owner.task(0, lambda: gate.wait(10) and None)])
+            gate = self.jobs.gate()
+            executor.submit([owner.task(0, self.jobs.waits(gate, None))])
             owner.wait_begun(1)
             priorities = [0, -5, 7, 0, 7, 100, -5]
             executor.submit(
-                [owner.task(n, lambda: None, priority=p) for n, p in enumerate(priorities, 1)]
+                [
+                    owner.task(n, self.jobs.returns(None), priority=p)
+                    for n, p in enumerate(priorities, 1)
+                ]
             )
-            gate.set()
+            gate.open()
             owner.wait(8)
             assert owner.begun == ["x0", "x6", "x3", "x5", "x1", "x4", "x2", "x7"]
 
     def test_a_job_that_raises_when_it_was_called_off_was_cancelled(self) -> None:
-        def stop() -> None:
-            called.wait(10)
-            raise InterruptedError("told to")
-
         with self._executor(2) as (executor, owner):
-            called = threading.Event()
-            tasks = [owner.task(1, stop), owner.task(2, lambda: called.wait(10) and "done")]
+            called = self.jobs.gate()
+            tasks = [
+                owner.task(1, self.jobs.waits_and_raises(called, InterruptedError)),
+                owner.task(2, self.jobs.waits(called, "done")),
+            ]
             executor.submit(tasks)
             owner.wait_begun(2)
             for task in tasks:
                 task.call_off()
-            called.set()
+            called.open()
             raised, returned = owner.wait(2)
             assert raised.fate is Fate.CANCELLED
             assert raised.error is not None
@@ -254,57 +177,188 @@ class ExecutorContract:
 
     def test_a_released_task_gives_up_its_place_and_still_reports_its_end(self) -> None:
         with self._executor(1) as (executor, owner):
-            gate = threading.Event()
-            held = owner.task(1, lambda: gate.wait(10) and "late")
-            executor.submit([held, owner.task(2, lambda: gate.wait(10) and 2)])
+            gate = self.jobs.gate()
+            held = owner.task(1, self.jobs.waits(gate, "late"))
+            executor.submit([held, owner.task(2, self.jobs.waits(gate, 2))])
             owner.wait_begun(1)
             executor.release(held)
             executor.release(held)
             owner.wait_begun(2)
-            executor.submit([owner.task(3, lambda: 3)])
+            executor.submit([owner.task(3, self.jobs.returns(3))])
             assert (executor.running, executor.queued) == (1, 1), "one place was given up, not two"
-            gate.set()
+            gate.open()
             assert owner.wait(3)[0].result == '"late"'
             executor.release(held)
-            executor.submit([owner.task(4, lambda: 4)])
+            executor.submit([owner.task(4, self.jobs.returns(4))])
             owner.wait(4)
 
     def test_no_more_run_at_once_than_its_capacity_and_so_many_do(self) -> None:
         with self._executor(3) as (executor, owner):
             assert executor.capacity == 3
-            gate = threading.Event()
-            executor.submit([owner.task(n, lambda: gate.wait(10) and None) for n in range(5)])
+            gate = self.jobs.gate()
+            executor.submit([owner.task(n, self.jobs.waits(gate, None)) for n in range(5)])
             owner.wait_begun(3)
             assert (executor.running, executor.queued) == (3, 2)
             assert len(owner.begun) == 3
-            gate.set()
+            gate.open()
             owner.wait(5)
 
     def test_submit_does_not_wait_for_a_job(self) -> None:
         with self._executor(1) as (executor, owner):
-            gate = threading.Event()
-            executor.submit([owner.task(1, lambda: gate.wait(10) and None)])
+            gate = self.jobs.gate()
+            executor.submit([owner.task(1, self.jobs.waits(gate, None))])
             for n in range(2, 100):
-                executor.submit([owner.task(n, lambda: None)])
+                executor.submit([owner.task(n, self.jobs.returns(None))])
             assert owner.outcomes == []
-            gate.set()
+            gate.open()
             owner.wait(99)
 
     def test_a_task_that_was_taken_back_does_not_run_and_is_not_reported(self) -> None:
         with self._executor(1) as (executor, owner):
-            ran: list[int] = []
             owner.taken_back.add("x1")
-            executor.submit([owner.task(n, lambda n=n: ran.append(n)) for n in (1, 2)])
+            executor.submit([owner.task(n, self.jobs.returns(n)) for n in (1, 2)])
             owner.wait(1)
-            assert ran == [2]
             assert [outcome.execution_id for outcome in owner.outcomes] == ["x2"]
             assert owner.refusals == []
+
+    # -- bounds --------------------------------------------------------------------------------
+
+    def test_beyond_its_places_and_its_queue_the_newest_are_turned_away(self) -> None:
+        with self._executor(1, queue_limit=2) as (executor, owner):
+            assert executor.queue_limit == 2
+            gate = self.jobs.gate()
+            assert not executor.submit([owner.task(0, self.jobs.waits(gate, None))])
+            owner.wait_begun(1)
+            tasks = [owner.task(n, self.jobs.returns(n)) for n in range(1, 6)]
+            assert set(executor.submit(tasks)) == set(tasks[2:])
+            assert executor.queued == 2
+            gate.open()
+            owner.wait(3)
+            assert owner.begun == ["x0", "x1", "x2"]
+
+    def test_what_finds_a_free_place_need_not_fit_into_the_queue(self) -> None:
+        with self._executor(2, queue_limit=0) as (executor, owner):
+            gate = self.jobs.gate()
+            tasks = [owner.task(n, self.jobs.waits(gate, n)) for n in range(3)]
+            assert list(executor.submit(tasks)) == tasks[2:]
+            owner.wait_begun(2)
+            gate.open()
+            owner.wait(2)
+
+    def test_a_higher_priority_takes_the_place_of_a_lower_one_in_a_full_queue(self) -> None:
+        with self._executor(1, queue_limit=2) as (executor, owner):
+            gate = self.jobs.gate()
+            executor.submit([owner.task(0, self.jobs.waits(gate, None))])
+            owner.wait_begun(1)
+            tasks = [owner.task(n, self.jobs.returns(n), priority=n % 3) for n in range(1, 6)]
+            assert not executor.submit(tasks[:2])
+            assert list(executor.submit([tasks[2]])) == [tasks[2]], "0 is below 1 and 2"
+            assert list(executor.submit([tasks[4]])) == [tasks[0]], "2 goes before 1"
+            assert list(executor.submit([tasks[3]])) == [tasks[3]]
+            gate.open()
+            owner.wait(3)
+            assert owner.begun == ["x0", "x2", "x5"]
+
+    def test_what_was_withdrawn_makes_room_in_a_full_queue(self) -> None:
+        with self._executor(1, queue_limit=2) as (executor, owner):
+            gate = self.jobs.gate()
+            executor.submit([owner.task(0, self.jobs.waits(gate, None))])
+            owner.wait_begun(1)
+            tasks = [owner.task(n, self.jobs.returns(n)) for n in range(1, 5)]
+            executor.submit(tasks[:2])
+            tasks[0].withdrawn = True
+            owner.taken_back.add("x1")
+            assert list(executor.submit(tasks[2:])) == tasks[3:]
+            gate.open()
+            owner.wait(3)
+            assert owner.begun == ["x0", "x2", "x3"]
+
+    # -- interrupting --------------------------------------------------------------------------
+
+    def test_a_job_that_is_interrupted_ends_soon_or_can_only_be_told(self) -> None:
+        with self._executor(1) as (executor, owner):
+            gate = self.jobs.gate()
+            held = owner.task(1, self.jobs.waits(gate, "late"))
+            executor.submit([held])
+            owner.wait_begun(1)
+            held.call_off()
+            assert executor.interrupt(held) is self.interrupts
+            executor.interrupt(held)
+            if not self.interrupts:
+                gate.open()
+            (outcome,) = owner.wait(1)
+            assert outcome.fate is (Fate.CANCELLED if self.interrupts else Fate.SUCCEEDED)
+            executor.submit([owner.task(2, self.jobs.returns(2))])
+            assert owner.wait(2)[1].result == "2"
+            gate.open()
+
+    def test_what_does_not_run_is_not_interrupted(self) -> None:
+        with self._executor(1) as (executor, owner):
+            gate = self.jobs.gate()
+            running, waiting, ended, unknown = (
+                owner.task(n, self.jobs.waits(gate, n)) for n in range(4)
+            )
+            executor.submit([running, waiting])
+            owner.wait_begun(1)
+            assert not executor.interrupt(waiting)
+            assert not executor.interrupt(unknown)
+            gate.open()
+            executor.submit([ended])
+            assert [outcome.result for outcome in owner.wait(3)] == ["0", "1", "2"]
+            self._rests(executor)
+            assert not executor.interrupt(ended)
+            assert not executor.interrupt(running)
+
+    def test_a_job_that_was_interrupted_and_goes_on_reports_its_end(self) -> None:
+        if not self.jobs.resists:
+            return  # nothing can withstand it
+        with self._executor(2) as (executor, owner):
+            gate = self.jobs.gate()
+            held = owner.task(1, self.jobs.withstands(gate, "late"))
+            executor.submit([held])
+            owner.wait_begun(1)
+            assert executor.interrupt(held) is self.interrupts
+            executor.submit([owner.task(2, self.jobs.returns(2))])
+            owner.wait(1)
+            assert owner.outcomes[0].execution_id == "x2"
+            executor.release(held)
+            assert executor.running == 0
+            gate.open()
+            assert owner.wait(2)[0].result == '"late"'
+
+    def _rests(self, executor: Executor) -> None:
+        """Wait until nothing runs: an outcome is told a moment before its place is free."""
+        pause = threading.Event()
+        for _ in range(round(self.patience * 1000)):
+            if not executor.running:
+                return
+            pause.wait(0.001)
+        raise AssertionError(f"{executor.running} still run")
+
+    # -- another one ---------------------------------------------------------------------------
+
+    def test_a_fresh_one_has_the_same_bounds_and_a_life_of_its_own(self) -> None:
+        model = self.make_executor(3, 7)
+        made = model.fresh("other")
+        assert (made.name, made.capacity, made.queue_limit) == ("other", 3, 7)
+        assert made.coroutines is model.coroutines
+        owner = RecordingOwner()
+        made.start()
+        model.stop(self.patience)
+        made.submit([owner.task(1, self.jobs.returns(1))])
+        owner.wait(1)
+        assert made.stop(self.patience) == []
+        again = made.fresh("again")
+        again.start()
+        again.submit([owner.task(2, self.jobs.returns(2))])
+        owner.wait(2)
+        assert again.stop(self.patience) == []
 
     # -- context -------------------------------------------------------------------------------
 
     def test_a_job_sees_its_own_execution(self) -> None:
         with self._executor() as (executor, owner):
-            executor.submit([owner.task(n, lambda: current().execution_id) for n in (1, 2, 3)])
+            executor.submit([owner.task(n, self.jobs.names_its_execution()) for n in (1, 2, 3)])
             assert [outcome.result for outcome in owner.wait(3)] == ['"x1"', '"x2"', '"x3"']
 
     # -- stop ----------------------------------------------------------------------------------
@@ -319,13 +373,15 @@ class ExecutorContract:
     def test_stop_waits_for_what_runs_and_begins_nothing_more(self) -> None:
         executor, owner = self.make_executor(1), RecordingOwner()
         executor.start()
-        gate = threading.Event()
-        executor.submit([owner.task(1, lambda: gate.wait(10) and 1), owner.task(2, lambda: 2)])
+        gate = self.jobs.gate()
+        executor.submit(
+            [owner.task(1, self.jobs.waits(gate, 1)), owner.task(2, self.jobs.returns(2))]
+        )
         owner.wait_begun(1)
         left: list[list[str]] = []
         stopper = threading.Thread(target=lambda: left.append(executor.stop(self.patience)))
         stopper.start()
-        gate.set()
+        gate.open()
         stopper.join(self.patience)
         assert left in ([["x2"]], [[]])
         assert len(owner.outcomes) == 2 - len(left[0])
@@ -333,11 +389,13 @@ class ExecutorContract:
     def test_stop_returns_what_does_not_end_in_time(self) -> None:
         executor, owner = self.make_executor(1), RecordingOwner()
         executor.start()
-        gate = threading.Event()
-        executor.submit([owner.task(1, lambda: gate.wait(10) and 1), owner.task(2, lambda: 2)])
+        gate = self.jobs.gate()
+        executor.submit(
+            [owner.task(1, self.jobs.waits(gate, 1)), owner.task(2, self.jobs.returns(2))]
+        )
         owner.wait_begun(1)
         assert sorted(executor.stop(0.05)) == ["x1", "x2"]
-        gate.set()
+        gate.open()
         assert executor.stop(self.patience) == []
         assert "x2" not in owner.begun
 
@@ -346,7 +404,7 @@ class ExecutorContract:
         executor.start()
         executor.stop(self.patience)
         try:
-            executor.submit([owner.task(1, lambda: 1)])
+            executor.submit([owner.task(1, self.jobs.returns(1))])
         except NotInitialized:
             return
         raise AssertionError("it took a task after stop")

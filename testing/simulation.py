@@ -76,7 +76,7 @@ def simulate(
     if isinstance(events, Scheduler):
         definitions, pauses = _copy(events, begin)
         registry = StandInRegistry(events.registry)
-        values = {**_settings_of(events), **values}
+        values = {**_settings_of(events), "executors": events._own_executors, **values}
     else:
         definitions, registry = list(events), StandInRegistry()
     scheduler = VirtualScheduler(
@@ -183,10 +183,15 @@ def _definition(event: Event) -> dict[str, Any]:
     }
 
 
+_DECIDING = (
+    "workers", "greenlets", "coroutines", "queue_limit", "claim_limit",
+)  # fmt: skip
+
+
 def _settings_of(scheduler: Scheduler) -> dict[str, Any]:
     """The settings that decide about fates."""
     settings = scheduler.settings
-    return {name: getattr(settings, name) for name in ("workers", "claim_limit")}
+    return {name: getattr(settings, name) for name in _DECIDING}
 
 
 def _pause(scheduler: VirtualScheduler, stored: Sequence[Event], pauses: Sequence[Event]) -> None:

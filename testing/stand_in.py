@@ -18,6 +18,7 @@ class StandInRegistry(Registry):
     def __init__(self, registry: Registry | None = None) -> None:
         super().__init__()
         self._real = default_registry if registry is None else registry
+        self._stand_ins: dict[str, Job] = {}
 
     def name_of(self, job: Callable[..., Any] | str) -> str:
         """The name of a job, which is known from now on."""
@@ -31,9 +32,16 @@ class StandInRegistry(Registry):
 
     def get(self, name: str) -> Job:
         """The job of this name, registered now if it was not."""
-        if self.find(name) is None:
-            self.register(_stand_in, name)
-        return super().get(name)
+        known = self.find(name)
+        if known is None:
+            real = self._real.find(name)
+            known = Job(name, _stand_in, "thread" if real is None else real.executor, None)
+            self._stand_ins[name] = known
+        return known
+
+    def find(self, name: str) -> Job | None:
+        """The job of this name, where it is known."""
+        return super().find(name) or self._stand_ins.get(name)
 
 
 def _stand_in(*_: object, **__: object) -> None:

@@ -4,23 +4,35 @@ The contract, held by ``kalends.testing.executor_contract`` for every kind:
 
 - ``submit`` may be called from any thread and never blocks; tasks begin in the order of their
   claims' priority, higher first, and those of one priority as they were submitted.
-- Every task that was submitted ends in exactly one call of its owner, from any thread: ``end`` with
-  the outcome, or ``refuse`` where it could not begin.
-- A task whose ``begin`` answers False was taken back: it must not run and is not reported.
+- At most ``capacity`` tasks run at once, and at most ``queue_limit`` wait for a place. ``submit``
+  returns the tasks for which there is no room: those of the lowest priority, of these the newest,
+  also where they were submitted earlier. They do not begin and are not reported.
+- Every other task that was submitted ends in exactly one call of its owner, from any thread:
+  ``end`` with the outcome, or ``refuse`` where it could not begin.
+- A task whose ``begin`` answers False was taken back: it must not run and is not reported. One that
+  is ``withdrawn`` already need not be asked about.
 - Whatever a job raises, ``SystemExit``, ``KeyboardInterrupt`` and ``GreenletExit`` included, is its
   outcome and nobody else's trouble: the executor goes on. Nothing the job made is kept alive once
   it has ended.
 - ``release`` gives up the place of a task that runs and has been written off by its owner: another
   one may begin although it goes on. Of a task that does not run here it changes nothing.
+- ``interrupt`` stops the job of a task that runs, where this kind can. True: it is being stopped,
+  and its end will be reported as any other's, unless its own code holds that up. False: it can only
+  be told, through its context, or it does not run here (any more). It may be called from any
+  thread, and again, and never blocks or raises.
 - ``stop`` waits for what runs, begins nothing more, and returns the ids of the executions that did
   not end in time. What had not begun never will, and is not reported; what still runs reports when
   it ends, and its owner decides whether that still counts. It may be called twice, or before
   ``start``.
+- ``fresh(name)`` makes another one like it, not started: a scheduler never starts those that it was
+  given, so that it can be started again, and those may be given to several.
+- Where ``coroutines`` is true its jobs are coroutine functions, and it awaits what they return;
+  where it is false they are plain functions. Whoever submits sees to that.
 - After a fork, the child's copy has no workers: ``submit`` raises ``ForkedError`` there and
   ``stop`` returns at once.
 
-An executor of jobs in this process calls ``task.run``; others call ``begin``, run the job their own
-way, and then ``succeed`` or ``fail``.
+An executor of jobs in this process calls ``task.run``; others call ``prepare``, ``begin``, run the
+job their own way, and then ``succeed`` or ``fail``.
 """
 
 from __future__ import annotations
@@ -39,7 +51,7 @@ from kalends.jobs.context import ExecutionContext, enter
 from kalends.jobs.failures import describe_failure, kinds_of
 from kalends.jobs.registry import Job, Registry
 from kalends.jobs.requests import ask_of, word_of
-from kalends.model import Failure, Fate
+from kalends.model import Failure, Fate, Reason
 from kalends.retrying import Ask
 from kalends.work import Claim, Outcome
 
@@ -54,25 +66,42 @@ class Executor(Protocol):
         """The kind, as jobs name it: ``thread``."""
 
     @property
+    def coroutines(self) -> bool:
+        """Whether its jobs are coroutine functions."""
+
+    @property
     def capacity(self) -> int:
         """How many tasks can run at once."""
 
     @property
+    def queue_limit(self) -> int:
+        """How many tasks can wait for a place."""
+
+    @property
     def running(self) -> int:
-        """How many tasks run now."""
+        """How many tasks run now, those that were released not counted."""
 
     @property
     def queued(self) -> int:
         """How many tasks wait for a place, those that were taken back included."""
 
+    def fresh(self, name: str) -> Executor:
+        """Another one like it, of this name, not started."""
+
     def start(self) -> None:
         """Begin to run what is submitted. A second call changes nothing."""
 
-    def submit(self, tasks: Sequence[Task]) -> None:
-        """Put the tasks in line, in this order. Raises ``NotInitialized`` after ``stop``."""
+    def submit(self, tasks: Sequence[Task]) -> Sequence[Task]:
+        """Put the tasks in line, in this order; those for which there is no room.
+
+        Raises ``NotInitialized`` after ``stop``.
+        """
 
     def release(self, task: Task) -> None:
         """Count a task that runs no longer: its place is free, though it has not ended."""
+
+    def interrupt(self, task: Task) -> bool:
+        """Stop the job of a task that runs; True where it is being stopped."""
 
     def stop(self, timeout: float) -> list[str]:
         """End within ``timeout`` seconds; the ids of executions that have not ended."""
@@ -97,6 +126,9 @@ class TaskOwner(Protocol):
     def refuse(self, task: Task, error: KalendsError) -> None:
         """The task has not begun and cannot: its job or its arguments are not to be had."""
 
+    def redirect(self, task: Task) -> None:
+        """The task has not begun; its job, which is known only now, is for another executor."""
+
 
 class Begun(msgspec.Struct, frozen=True):
     """An attempt that has begun and not ended."""
@@ -110,8 +142,8 @@ class Task:
     """One attempt to run: the claim, its job (None: the worker imports it), and who to tell."""
 
     __slots__ = (
-        "called_off", "cancelled", "claim", "deadline_us", "job", "key", "owner", "reported",
-        "started_us", "state",
+        "called_off", "calling", "cancelled", "claim", "deadline_us", "executor", "job", "key",
+        "owner", "reported", "started_us", "state", "timed_out", "withdrawn",
     )  # fmt: skip
 
     def __init__(self, claim: Claim, job: Job | None, owner: TaskOwner) -> None:
@@ -119,8 +151,16 @@ class Task:
         self.key = (claim.id, claim.attempt)
         self.job = job
         self.owner = owner
+        self.executor: Executor | None = None
+        """Set by the owner: where it was submitted."""
+        self.calling = False
+        """True while the job's own code runs: what is thrown at it ends nothing else."""
+        self.withdrawn = False
+        """Set by the owner: it will not be let begin."""
         self.cancelled = False
         """Set by the owner; the job sees it through its context."""
+        self.timed_out = False
+        """Set by the owner: it took longer than it may."""
         self.called_off = False
         """Set by the owner: what it does is not wanted any more, so raising now is no failure."""
         self.deadline_us: int | None = None
@@ -139,13 +179,16 @@ class Task:
         """Tell the job to stop, because what it does is not wanted any more."""
         self.cancelled = self.called_off = True
 
-    def unbegun_outcome(self, now: int) -> Outcome:
-        """Its outcome where it was called off before it began."""
+    def unbegun_outcome(
+        self, now: int, fate: Fate = Fate.CANCELLED, reason: Reason | None = None
+    ) -> Outcome:
+        """Its outcome where it ends before it began: it was called off, or found no room."""
         return Outcome(
             execution_id=self.claim.id,
             event_id=self.claim.event_id,
             attempt=self.claim.attempt,
-            fate=Fate.CANCELLED,
+            fate=fate,
+            reason=reason,
             started_us=None,
             ended_us=now,
         )
@@ -175,32 +218,42 @@ class Task:
         host.copy().run(self._run)
 
     def _run(self) -> None:
-        enter(ExecutionContext(self.claim, self), self.claim)
-        try:
-            function, args, kwargs = self.prepare()
-        except KalendsError as error:
-            self.owner.refuse(self, error)
+        self.enter()
+        call = self.prepare()
+        if call is None or not self.begin():
             return
-        if not self.begin():
-            return
+        function, args, kwargs = call
         try:
+            self.calling = True
             value = function(*args, **kwargs)
+            self.calling = False
         except BaseException as error:  # noqa: BLE001 - the barrier: a job's exception is its outcome
+            self.calling = False
             # args and kwargs would live on in this frame, which the traceback holds.
-            del function, args, kwargs
+            del call, function, args, kwargs
             self.fail(error)
             return
         self.succeed(value)
 
     # -- the steps -----------------------------------------------------------------------------
 
-    def prepare(self) -> tuple[Callable[..., Any], list[Any], dict[str, Any]]:
-        """The function, args and kwargs. Raises ``JobNotFound`` or ``ValidationFailed``: then
-        ``refuse``.
-        """
-        job = self.job or self.owner.registry.get(self.claim.job)
-        args, kwargs = job.parameters.typed(*decode_arguments(self.claim.arguments))
-        return job.function, args, kwargs
+    def enter(self) -> None:
+        """Make this execution the one that ``current()`` answers with, in this context."""
+        enter(ExecutionContext(self.claim, self), self.claim)
+
+    def prepare(self) -> tuple[Callable[..., Any], list[Any], dict[str, Any]] | None:
+        """The function, args and kwargs. None: the owner has been told why it cannot begin here."""
+        try:
+            if self.job is None:
+                self.job = self.owner.registry.get(self.claim.job)
+                if self.executor is not None and self.job.coroutine != self.executor.coroutines:
+                    self.owner.redirect(self)
+                    return None
+            args, kwargs = self.job.parameters.typed(*decode_arguments(self.claim.arguments))
+        except KalendsError as error:
+            self.owner.refuse(self, error)
+            return None
+        return self.job.function, args, kwargs
 
     def begin(self) -> bool:
         """Ask for the right to call the job, immediately before doing so."""

@@ -19,7 +19,6 @@ threads fighting for the interpreter.
 
 from __future__ import annotations
 
-import heapq
 import itertools
 from collections.abc import Sequence
 from contextvars import Context, copy_context
@@ -27,9 +26,11 @@ from contextvars import Context, copy_context
 import gevent
 
 from kalends.clock import Clock, SystemClock
-from kalends.errors import ForkedError, NotInitialized, ValidationFailed
+from kalends.errors import ForkedError, NotInitialized
 from kalends.futures import current_pid
 from kalends.jobs.executors.base import Task
+from kalends.jobs.executors.bounds import LARGEST_QUEUE, QUEUE_LIMIT, check_bound
+from kalends.jobs.executors.queue import TaskQueue
 from kalends.logs import get_log
 from kalends.native import NativeThread, allocate_lock
 
@@ -59,22 +60,26 @@ class ThreadExecutor:
         self,
         size: int = 20,
         *,
+        queue_limit: int = QUEUE_LIMIT,
         idle_seconds: float = 30.0,
         name: str = "thread",
         context: Context | None = None,
     ) -> None:
-        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 10_000:
-            raise ValidationFailed("size must be a whole number from 1 to 10,000", path="size")
+        """``queue_limit``: how many tasks may wait for a thread.
+
+        Raises ``ValidationFailed`` for numbers out of range.
+        """
         self.name = name
-        self.capacity = size
+        self.coroutines = False
+        self.capacity = check_bound(size, "size", 1, 10_000)
+        self.queue_limit = check_bound(queue_limit, "queue_limit", 0, LARGEST_QUEUE)
         self._idle_seconds = idle_seconds
+        self._given_context = context
         self._context = copy_context() if context is None else context
         self._clock: Clock = SystemClock()
         self._pid = current_pid()
         self._lock = allocate_lock()
-        self._queue: list[tuple[int, int, Task]] = []
-        """A heap of tasks, each behind its order: priority, then number of submission."""
-        self._submitted = itertools.count()
+        self._queue = TaskQueue(self.queue_limit)
         self._idle: list[_Worker] = []
         self._workers: set[_Worker] = set()
         self._released: set[_Worker] = set()
@@ -87,8 +92,10 @@ class ThreadExecutor:
     def running(self) -> int:
         """How many threads have a task that was not released."""
         with self._lock:
-            counted = self._workers - self._released
-            return sum(worker.task is not None for worker in counted)
+            return self._busy()
+
+    def _busy(self) -> int:
+        return sum(worker.task is not None for worker in self._workers - self._released)
 
     @property
     def queued(self) -> int:
@@ -102,6 +109,16 @@ class ThreadExecutor:
 
     # -- life ----------------------------------------------------------------------------------
 
+    def fresh(self, name: str) -> ThreadExecutor:
+        """Another pool like this one. Without a context of its own it takes the caller's."""
+        return ThreadExecutor(
+            self.capacity,
+            queue_limit=self.queue_limit,
+            idle_seconds=self._idle_seconds,
+            name=name,
+            context=self._given_context,
+        )
+
     def start(self) -> None:
         """Start the warm thread, or what waits already."""
         self._check_process()
@@ -112,16 +129,15 @@ class ThreadExecutor:
         _settle_gevent()
         self._rouse()
 
-    def submit(self, tasks: Sequence[Task]) -> None:
+    def submit(self, tasks: Sequence[Task]) -> list[Task]:
         """Put the tasks in line; tasks submitted before ``start`` wait for it."""
         self._check_process()
         with self._lock:
             if self._stopped:
                 raise NotInitialized(f"executor {self.name!r} has stopped")
-            for task in tasks:
-                order = (-task.claim.priority, next(self._submitted), task)
-                heapq.heappush(self._queue, order)
+            turned_away = self._queue.put(tasks, self.capacity - self._busy())
         self._rouse()
+        return turned_away
 
     def release(self, task: Task) -> None:
         """Count the thread of this task no longer, and let another one take what waits."""
@@ -136,6 +152,10 @@ class ThreadExecutor:
             if self._queue:
                 self._add_hand()
 
+    def interrupt(self, task: Task) -> bool:
+        """A thread can only be told."""
+        return False
+
     def stop(self, timeout: float) -> list[str]:
         """Begin nothing more and wait for the running jobs; the ids of those that did not end or
         begin.
@@ -144,8 +164,7 @@ class ThreadExecutor:
             return []
         with self._lock:
             self._stopped = True
-            abandoned = [task.claim.id for *_, task in sorted(self._queue)]
-            self._queue.clear()
+            abandoned = [task.claim.id for task in self._queue.clear()]
             idle, self._idle = self._idle, []
             workers = list(self._workers)
         for worker in idle:
@@ -222,8 +241,8 @@ class ThreadExecutor:
                     self._released.discard(worker)
                     if len(self._workers) > self.capacity + len(self._released):
                         return
-                if self._queue:
-                    worker.task = heapq.heappop(self._queue)[2]
+                worker.task = self._queue.pop()
+                if worker.task is not None:
                     if self._queue:
                         self._add_hand()
                 elif self._stopped:

@@ -1,14 +1,13 @@
 """Jobs in virtual time: called at once, or played by a script that says how long and how it ends.
 
-Promises: at most ``size`` tasks run at once and the rest wait in line, as in a pool of threads; a
-task that is played ends exactly its duration after it began; a job that is really called runs in a
-greenlet of its own and takes no time, unless it calls ``kalends.testing.sleep``.
+Promises: its bounds are those of the executor whose place it takes; a task that is played ends
+exactly its duration after it began; a job that is really called runs in a greenlet of its own and
+takes no time, unless it calls ``kalends.testing.sleep``. Like a thread, a job can only be told to
+stop.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
 from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
 from functools import partial
@@ -20,7 +19,8 @@ import msgspec
 from kalends.actors.hub import Timer
 from kalends.errors import AskTimeout, NotInitialized, ValidationFailed
 from kalends.futures import Future
-from kalends.jobs.executors.base import Task
+from kalends.jobs.executors.base import Executor, Task
+from kalends.jobs.executors.queue import TaskQueue
 from kalends.testing.virtual.process import VirtualProcess
 from kalends.work import Claim
 
@@ -54,16 +54,19 @@ class VirtualExecutor:
     """The contract of ``kalends.jobs.executors.base``, on one thread and in virtual time."""
 
     def __init__(
-        self, name: str, size: int, process: VirtualProcess, script: Script, after: After
+        self, name: str, model: Executor, process: VirtualProcess, script: Script, after: After
     ) -> None:
+        """``model`` is the executor whose place this one takes."""
         self.name = name
-        self.capacity = size
+        self.coroutines = model.coroutines
+        self.capacity = model.capacity
+        self.queue_limit = model.queue_limit
+        self._model = model
         self._process = process
         self._script = script
         self._after = after
         self._context: Context = copy_context()
-        self._queue: list[tuple[int, int, Task]] = []
-        self._submitted = itertools.count()
+        self._queue = TaskQueue(self.queue_limit)
         self._tasks: dict[Task, None] = {}
         self._released: set[Task] = set()
         self._started = False
@@ -80,18 +83,22 @@ class VirtualExecutor:
         """How many tasks wait for a place."""
         return len(self._queue)
 
+    def fresh(self, name: str) -> VirtualExecutor:
+        """Another one, in the same process."""
+        return VirtualExecutor(name, self._model, self._process, self._script, self._after)
+
     def start(self) -> None:
         """Begin to run what is submitted."""
         self._started = True
         self._process.call(self._fill)
 
-    def submit(self, tasks: Sequence[Task]) -> None:
+    def submit(self, tasks: Sequence[Task]) -> list[Task]:
         """Put the tasks in line. Raises ``NotInitialized`` after ``stop``."""
         if self._stopped:
             raise NotInitialized(f"executor {self.name!r} has stopped")
-        for task in tasks:
-            heapq.heappush(self._queue, (-task.claim.priority, next(self._submitted), task))
+        turned_away = self._queue.put(tasks, max(0, self.capacity - self.running))
         self._process.call(self._fill)
+        return turned_away
 
     def release(self, task: Task) -> None:
         """Count a task that runs no longer: another one may begin in its place."""
@@ -99,11 +106,14 @@ class VirtualExecutor:
             self._released.add(task)
             self._process.call(self._fill)
 
+    def interrupt(self, task: Task) -> bool:
+        """It can only be told."""
+        return False
+
     def stop(self, timeout: float) -> list[str]:
         """Begin nothing more; the ids of what has not ended ``timeout`` seconds later."""
         self._stopped = True
-        abandoned = [task.claim.id for *_, task in sorted(self._queue)]
-        self._queue.clear()
+        abandoned = [task.claim.id for task in self._queue.clear()]
         if self._tasks:
             self._idle = Future()
             try:
@@ -115,8 +125,10 @@ class VirtualExecutor:
     # -- one task ------------------------------------------------------------------------------
 
     def _fill(self) -> None:
-        while self._started and self._queue and self.running < self.capacity:
-            task = heapq.heappop(self._queue)[2]
+        while self._started and self.running < self.capacity:
+            task = self._queue.pop()
+            if task is None:
+                return
             self._tasks[task] = None
             played = self._play(task)
             if played is None:

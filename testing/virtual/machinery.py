@@ -60,14 +60,14 @@ class VirtualMachinery(Machinery):
         """A wall-clock alarm of the process."""
         return VirtualWaker(self._process, clock, fire)
 
-    def executors(self, settings: Settings) -> Mapping[str, Executor]:
-        """Executors of every kind that production has, which run nothing beside each other."""
+    def executors(self, chosen: Mapping[str, Executor]) -> Mapping[str, Executor]:
+        """As many executors as production has, of the same bounds, which run nothing beside each
+        other.
+        """
         assert self._hub is not None
         return {
-            kind: VirtualExecutor(
-                kind, settings.workers, self._process, self._script, self._hub.after
-            )
-            for kind in super().executors(settings)
+            name: VirtualExecutor(name, executor, self._process, self._script, self._hub.after)
+            for name, executor in chosen.items()
         }
 
     def thread(self, target: Callable[[], None], name: str) -> Thread:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self, TypeVar
 
 import msgspec
@@ -20,6 +20,7 @@ import pendulum
 
 from kalends.clock import from_us
 from kalends.errors import ValidationFailed
+from kalends.jobs.executors.base import Executor
 from kalends.jobs.registry import Registry
 from kalends.scheduler import Scheduler
 from kalends.settings import Settings
@@ -77,6 +78,7 @@ class VirtualScheduler(Scheduler):
         probe: Probe | None = None,
         settings: Settings | None = None,
         registry: Registry | None = None,
+        executors: Mapping[str, Executor] | None = None,
         on_failure: Callable[[BaseException], None] | None = None,
         **values: Any,
     ) -> None:
@@ -92,6 +94,7 @@ class VirtualScheduler(Scheduler):
             settings=settings,
             registry=registry,
             clock=self.clock,
+            executors=executors,
             on_failure=on_failure,
             **values,
         )
@@ -113,7 +116,8 @@ class VirtualScheduler(Scheduler):
             self.settings,
             self.clock,
             self._on_failure,
-            VirtualMachinery(process, self._script, count_start(dialect)),
+            executors=self._executors,
+            machinery=VirtualMachinery(process, self._script, count_start(dialect)),
         )
 
     def peer(self, **values: Any) -> VirtualScheduler:
@@ -124,6 +128,7 @@ class VirtualScheduler(Scheduler):
         if "settings" not in values and not set(values) & set(Settings.__struct_fields__):
             values["settings"] = self.settings
         values.setdefault("registry", self.registry)
+        values.setdefault("executors", self._own_executors)
         other = VirtualScheduler(self._database, world=self.world, **values)
         other._memory = self._memory
         return other

@@ -101,7 +101,7 @@ def test_short_jobs_of_a_long_time_out_leave_nothing_behind() -> None:
         agenda.limit(running[-1], 3600 * US)
         if len(running) > 10:
             agenda.lift(running.pop(0))
-        assert len(agenda._deadlines) <= 2 * 11 + 65
+        assert len(agenda._timeouts._heap) <= 2 * 11 + 65
 
 
 @given(st.lists(st.tuples(st.sampled_from("lea"), st.integers(1, 20)), max_size=60))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,10 @@ async def coroutine() -> None: ...
 
 
 def generator() -> Iterator[int]:
+    yield 1
+
+
+async def async_generator() -> AsyncIterator[int]:
     yield 1
 
 
@@ -117,16 +121,39 @@ def test_what_is_not_callable_is_refused(thing: Any) -> None:
 )
 def test_a_function_whose_body_a_thread_would_not_run_is_refused(function: Any) -> None:
     with pytest.raises(ValidationFailed, match="would not run its body"):
-        Registry().register(function, "x")
+        Registry().register(function, "x", "thread")
 
 
-def test_a_coroutine_function_may_be_a_job_for_asyncio() -> None:
+@pytest.mark.parametrize("executor", [None, "asyncio", "loop"])
+@pytest.mark.parametrize(
+    "function",
+    [coroutine, functools.partial(coroutine), AsyncCallable(), AsyncCallable().__call__],
+)
+def test_a_coroutine_function_is_a_job_for_asyncio_or_what_may_be_like_it(
+    function: Any, executor: str | None
+) -> None:
     registry = Registry()
-    registry.register(coroutine, "x", "asyncio")
-    assert registry.get("x").executor == "asyncio"
+    registry.register(function, "x", executor)
+    job = registry.get("x")
+    assert (job.executor, job.coroutine) == (executor or "asyncio", True)
 
 
-@pytest.mark.parametrize("executor", ["", None, 3])
+@pytest.mark.parametrize("executor", [None, "thread", "asyncio", "io"])
+@pytest.mark.parametrize("function", [generator, async_generator])
+def test_a_generator_function_is_no_job(function: Any, executor: str | None) -> None:
+    with pytest.raises(ValidationFailed, match="generator function") as refused:
+        Registry().register(function, "x", executor)
+    assert refused.value.details["path"] == "function"
+
+
+def test_a_plain_function_is_no_job_for_asyncio() -> None:
+    with pytest.raises(ValidationFailed, match="no coroutine function") as refused:
+        Registry().register(daily, "x", "asyncio")
+    assert refused.value.details["path"] == "executor"
+    Registry().register(daily, "x", "io")  # which may be of any kind
+
+
+@pytest.mark.parametrize("executor", ["", 3, b"thread"])
 def test_an_executor_that_is_no_name_is_refused(executor: Any) -> None:
     with pytest.raises(ValidationFailed):
         Registry().register(daily, "x", executor)
@@ -254,9 +281,9 @@ def test_nothing_else_is_imported_or_run(package: None, name: str) -> None:
         registry.get(name)
 
 
-def test_an_imported_coroutine_function_is_refused(package: None) -> None:
-    with pytest.raises(ValidationFailed):
-        Registry(allow_imports=("kalends_app.",)).get("kalends_app.reports:later")
+def test_an_imported_coroutine_function_is_a_job_for_asyncio(package: None) -> None:
+    job = Registry(allow_imports=("kalends_app.",)).get("kalends_app.reports:later")
+    assert (job.executor, job.coroutine) == ("asyncio", True)
 
 
 def test_without_allowed_prefixes_no_text_is_imported(package: None) -> None:

@@ -20,8 +20,8 @@ from kalends.testing.executor_contract import ExecutorContract, RecordingOwner
 
 
 class TestThreadExecutor(ExecutorContract):
-    def make_executor(self, size: int) -> Executor:
-        return ThreadExecutor(size)
+    def make_executor(self, size: int, queue_limit: int = 10_000) -> Executor:
+        return ThreadExecutor(size, queue_limit=queue_limit)
 
 
 @pytest.fixture

@@ -1,0 +1,50 @@
+"""Which executors a scheduler has: those by default, and those that its host names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kalends.errors import ValidationFailed
+from kalends.jobs.executors.base import Executor
+from kalends.jobs.executors.thread import ThreadExecutor
+from kalends.settings import Settings
+
+__all__ = ["choose_executors"]
+
+_METHODS = ("fresh", "start", "submit", "release", "interrupt", "stop")
+_PROPERTIES = ("name", "coroutines", "capacity", "queue_limit", "running", "queued")
+
+
+def choose_executors(settings: Settings, given: Any = None) -> dict[str, Executor]:
+    """The executors by name, none of them started: those by default, in the sizes of the settings,
+    and ``given``, which go first.
+
+    Raises ``ValidationFailed`` for what is no mapping of names to executors.
+    """
+    limit = settings.claim_limit if settings.queue_limit is None else settings.queue_limit
+    chosen: dict[str, Executor] = {"thread": ThreadExecutor(settings.workers, queue_limit=limit)}
+    if given is None:
+        return chosen
+    if not isinstance(given, Mapping):
+        raise ValidationFailed(
+            "executors must be a mapping of names to executors", path="executors"
+        )
+    for name, executor in given.items():
+        _check(name, executor)
+        chosen[name] = executor
+    return chosen
+
+
+def _check(name: object, executor: object) -> None:
+    if not (isinstance(name, str) and name.isprintable() and 1 <= len(name.strip()) <= 200):
+        raise ValidationFailed(
+            "an executor's name has 1 to 200 printable characters", path="executors"
+        )
+    path = f"executors.{name}"
+    for method in _METHODS:
+        if isinstance(executor, type) or not callable(getattr(executor, method, None)):
+            raise ValidationFailed(f"an executor must have a method {method}()", path=path)
+    for attribute in _PROPERTIES:
+        if not hasattr(executor, attribute):
+            raise ValidationFailed(f"an executor must have an attribute {attribute!r}", path=path)
