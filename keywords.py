@@ -50,6 +50,7 @@ class PolicyFields(TypedDict, total=False):
     give_up_on: Collection[str]
     timeout: float | None
     pause_after_failures: int | None
+    executor: str | None
 
 
 class EventFields(PolicyFields, total=False):

@@ -1,18 +1,22 @@
-"""Somebody who submits tasks to an executor and writes down what it is told of them."""
+"""Somebody who submits tasks to an executor and writes down what it is told of them; the frame of
+the tests that do so.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from kalends.clock import Clock, SystemClock
 from kalends.errors import KalendsError
-from kalends.jobs.executors.base import Task
+from kalends.jobs.executors.base import Executor, Task
 from kalends.jobs.registry import Registry
+from kalends.testing.executor_jobs import ContractJobs
 from kalends.work import Claim, Outcome
 
-__all__ = ["RecordingOwner"]
+__all__ = ["ExecutorTests", "RecordingOwner"]
 
 
 class RecordingOwner:
@@ -91,3 +95,39 @@ class RecordingOwner:
         """Wait until so many jobs have begun."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.begun) >= count, patience)
+
+
+class ExecutorTests:
+    """What the tests of the contract ask of whoever runs them, and what they share."""
+
+    jobs: ContractJobs = ContractJobs()
+    """The jobs it runs: of plain functions in this process, unless another kit makes them."""
+    interrupts = False
+    """Whether it can stop a job."""
+    patience = 10.0
+
+    def make_executor(self, size: int, queue_limit: int = 10_000) -> Executor:
+        """A new executor, not started, that runs at most ``size`` tasks at once while at most
+        ``queue_limit`` wait.
+        """
+        raise NotImplementedError
+
+    @contextmanager
+    def _executor(
+        self, size: int = 2, queue_limit: int = 10_000
+    ) -> Iterator[tuple[Executor, RecordingOwner]]:
+        executor = self.make_executor(size, queue_limit)
+        executor.start()
+        try:
+            yield executor, RecordingOwner()
+        finally:
+            executor.stop(self.patience)
+
+    def _rests(self, executor: Executor) -> None:
+        """Wait until nothing runs: an outcome is told a moment before its place is free."""
+        pause = threading.Event()
+        for _ in range(round(self.patience * 1000)):
+            if not executor.running:
+                return
+            pause.wait(0.001)
+        raise AssertionError(f"{executor.running} still run")
