@@ -155,6 +155,7 @@ class System:
 
     def _make_cells(self) -> None:
         dialect, settings = self.storage.dialect, self.settings
+        here: dict[str, Any] = {"storage": self.storage, "clock": self.clock}
         lease = round(settings.lease * 1_000_000)
         nodes = NodeStore(self.ids, self.node, lease, self.machinery.process())
         executions, outcomes = ExecutionStore(), OutcomeStore(dialect, self.ids, self.node)
@@ -163,11 +164,10 @@ class System:
         self.tracker = self._cell(
             "execution_tracker",
             ExecutionTrackerActor,
-            storage=self.storage,
+            **here,
             store=executions,
             outcomes=outcomes,
             nodes=nodes,
-            clock=self.clock,
             runner=self.runner,
             changing=changing,
             outbox=self.outbox,
@@ -179,9 +179,8 @@ class System:
         self.event_manager = self._cell(
             "event_manager",
             EventManagerActor,
-            storage=self.storage,
+            **here,
             store=events,
-            clock=self.clock,
             changing=changing,
             tell_loop=self._tell_loop,
             fit=self.registry.fit,
@@ -189,12 +188,11 @@ class System:
         self.loop = self._cell(
             "loop",
             LoopActor,
-            storage=self.storage,
+            **here,
             store=ClaimStore(dialect, self.ids, self.node, settings.concurrency_limits),
             executions=executions,
             ids=self.ids,
             node=self.node,
-            clock=self.clock,
             runner=self.runner,
             outbox=self.outbox,
             settings=settings,
@@ -202,11 +200,10 @@ class System:
         self.housekeeper = self._cell(
             "housekeeper",
             HousekeeperActor,
-            storage=self.storage,
+            **here,
             nodes=nodes,
             ids=self.ids,
             node=self.node,
-            clock=self.clock,
             changing=changing,
             settings=settings,
             tell_loop=self._tell_loop,
