@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from peewee import Database, SchemaManager
+from peewee import Database, SchemaManager, SqliteDatabase
 
 from kalends.errors import StorageRefused
 from kalends.storage.models import TABLES, MetaRow
@@ -17,6 +17,9 @@ from kalends.storage.models import TABLES, MetaRow
 __all__ = ["MIGRATIONS", "SCHEMA", "TABLES", "create", "migrate", "recorded_version"]
 
 SCHEMA = 2
+
+_SQLITE_TABLES = " STRICT, WITHOUT ROWID"
+"""Columns hold what they are declared to, and rows lie in the order of their keys."""
 
 _POLICIES = """
 ALTER TABLE events ADD COLUMN paused_until INTEGER;
@@ -65,8 +68,12 @@ MIGRATIONS: dict[int, Callable[[Database], None]] = {2: _policies}
 
 def create(db: Database) -> None:
     """Make every table and index in an empty database, at version ``SCHEMA``."""
+    options = _SQLITE_TABLES if isinstance(db, SqliteDatabase) else ""
     for table in TABLES:
-        SchemaManager(table, database=db).create_all(safe=False)
+        manager = SchemaManager(table, database=db)
+        statement, values = manager._create_table(safe=False).query()
+        db.execute_sql(statement + options, values)
+        manager.create_indexes(safe=False)
     MetaRow.insert(key="schema", value=str(SCHEMA)).execute(db)
 
 

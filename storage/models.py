@@ -48,8 +48,6 @@ class MetaRow(Model):
 
     class Meta:
         table_name = "kalends_meta"
-        without_rowid = True
-        strict_tables = True
 
 
 class EventRow(Model):
@@ -83,8 +81,6 @@ class EventRow(Model):
 
     class Meta:
         table_name = "events"
-        without_rowid = True
-        strict_tables = True
 
 
 EventRow.add_index(
@@ -136,8 +132,6 @@ class DefinitionRow(Model):
     class Meta:
         table_name = "definitions"
         primary_key = CompositeKey("event_id", "version")
-        without_rowid = True
-        strict_tables = True
 
 
 class TagRow(Model):
@@ -149,8 +143,6 @@ class TagRow(Model):
     class Meta:
         table_name = "tags"
         primary_key = CompositeKey("tag", "event_id")
-        without_rowid = True
-        strict_tables = True
 
 
 class ExecutionRow(Model):
@@ -187,8 +179,6 @@ class ExecutionRow(Model):
 
     class Meta:
         table_name = "executions"
-        without_rowid = True
-        strict_tables = True
 
 
 STILL_RUNNING = Expression(ExecutionRow.still_running, "=", SQL("1"))
@@ -269,8 +259,6 @@ class AttemptRow(Model):
     class Meta:
         table_name = "attempts"
         primary_key = CompositeKey("execution_id", "number")
-        without_rowid = True
-        strict_tables = True
 
 
 class GapRow(Model):
@@ -290,8 +278,6 @@ class GapRow(Model):
 
     class Meta:
         table_name = "gaps"
-        without_rowid = True
-        strict_tables = True
 
 
 GapRow.add_index(GapRow.index(GapRow.event_id, GapRow.last, name="gaps_span"))
@@ -312,8 +298,6 @@ class JournalRow(Model):
 
     class Meta:
         table_name = "journal"
-        without_rowid = True
-        strict_tables = True
 
 
 JournalRow.add_index(
@@ -337,8 +321,6 @@ class NodeRow(Model):
 
     class Meta:
         table_name = "nodes"
-        without_rowid = True
-        strict_tables = True
 
 
 TABLES: tuple[type[Model], ...] = (

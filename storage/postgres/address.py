@@ -1,0 +1,80 @@
+"""Where a PostgreSQL database is, and the schema in it that is ours: read from a URL.
+
+``postgresql://user:password@host:5432/name?schema=kalends&sslmode=require``: everything that libpq
+knows, and ``schema``. What the URL does not say comes from libpq's environment (``PGPASSWORD``,
+``PGPASSFILE``, ``PGSERVICE``). A password is never shown.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import msgspec
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from kalends.errors import ValidationFailed
+
+__all__ = ["SCHEMES", "Address"]
+
+SCHEMES = ("postgresql", "postgres")
+_SCHEMA_NAME = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,39}")
+_DEFAULTS = {
+    "application_name": "kalends",
+    # A server that is gone without a word is noticed within half a minute, not after two hours.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+
+
+class Address(msgspec.Struct, frozen=True):
+    """One schema of one database."""
+
+    url: str
+    """As it was given."""
+    conninfo: str
+    """What libpq takes."""
+    schema: str
+    shown: str
+    """For messages: without the password."""
+
+    @classmethod
+    def read(cls, url: str, *, patience: float) -> Address:
+        """Raises ``ValidationFailed``. ``patience``: how many seconds a connection may take to be
+        made, where the URL does not say.
+        """
+        try:
+            parts = urlsplit(url)
+            asked = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=False))
+            schema = asked.pop("schema", "kalends")
+            plain = urlunsplit(parts._replace(query=urlencode(asked)))
+            options: dict[str, Any] = conninfo_to_dict(plain)
+        except (ValueError, psycopg.Error) as error:
+            raise ValidationFailed(
+                "database is a URL that PostgreSQL's library cannot read", path="database"
+            ) from _told(error)
+        if _SCHEMA_NAME.fullmatch(schema) is None:
+            raise ValidationFailed(
+                "the schema of a database URL is a plain name: up to 40 small letters, digits and _",
+                path="database",
+            )
+        patient = {"connect_timeout": max(2, math.ceil(patience))}
+        conninfo = make_conninfo(**{**_DEFAULTS, **patient, **options})
+        return cls(url, conninfo, schema, _shown(options, schema))
+
+
+def _told(error: Exception) -> Exception | None:
+    """libpq repeats parts of the URL, and a password may be among them."""
+    return None if isinstance(error, psycopg.Error) else error
+
+
+def _shown(options: dict[str, Any], schema: str) -> str:
+    host = options.get("host") or "localhost"
+    port = f":{options['port']}" if options.get("port") else ""
+    name = options.get("dbname") or options.get("user") or ""
+    return f"the schema {schema} of postgresql://{host}{port}/{name}"

@@ -1,0 +1,229 @@
+"""The PostgreSQL dialect: connections, transactions, and what its errors mean.
+
+*One writer at a time*: each transaction that writes takes the schema's advisory lock as it begins,
+so that units of work need no other, as on SQLite; see ``docs/design/decisions.md``. Whoever stands
+still within a transaction is cut off by the server before the others' patience ends.
+
+*Nothing is lost with a connection*: one that broke while it was idle is made anew before anything
+is sent twice; one that breaks within a transaction leaves nothing behind, and one that breaks in a
+commit leaves an outcome nobody knows, and says so. While the server cannot be reached, attempts to
+do so have pauses between them, up to a second each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import peewee
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from kalends.clock import SystemClock
+from kalends.errors import StorageUnavailable
+from kalends.storage import migrations
+from kalends.storage.dialect import Dialect
+from kalends.storage.postgres.address import Address
+from kalends.storage.postgres.schema import LOCK, check_server, ensure_schema, refuse
+from kalends.storage.postgres.troubles import cause_of, reason_of
+
+__all__ = ["PostgresDialect"]
+
+_PAUSE_FIRST, _PAUSE_LIMIT = 0.05, 1.0
+_OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR, TransactionStatus.ACTIVE)
+_FOR_GOOD = ("denied", "replaced")
+"""Reasons that keep a scheduler from starting at all: waiting does not mend them."""
+
+
+class _Database(peewee.PostgresqlDatabase):
+    """Peewee's, with text that sorts by its bytes whatever the database's locale."""
+
+    field_types = {**peewee.PostgresqlDatabase.field_types, "TEXT": 'TEXT COLLATE "C"'}
+
+    def _connect(self) -> Any:
+        return psycopg.connect(self.database, autocommit=True)
+
+
+_SPELLING = _Database(None, prefer_psycopg3=True)
+"""Opens nothing: Peewee asks a database how to spell some clauses."""
+
+
+class PostgresDialect(Dialect):
+    """One schema of one PostgreSQL database."""
+
+    name = "postgres"
+    # Beyond 64 savepoints in a transaction every other session has to look on disk for them.
+    group = 60
+
+    def __init__(
+        self, address: Address, *, durability: Literal["full", "normal"], busy_timeout: float
+    ) -> None:
+        self.address = address
+        self._durability = durability
+        self._busy_timeout = busy_timeout
+        self._clock = SystemClock()
+        self._pause = _PAUSE_FIRST
+        self._not_before = 0.0
+        self._last_failure: StorageUnavailable | None = None
+        self._lock = f"pg_advisory_xact_lock({LOCK}, hashtext('{address.schema}'))"
+
+    @property
+    def location(self) -> str:
+        return self.address.url
+
+    # -- opening -------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        try:
+            db = self.connect(read_only=False)
+            try:
+                check_server(db, self.address)
+                self.begin(db)
+                ensure_schema(db, self.address)
+                db.connection().execute("COMMIT")
+            finally:
+                db.close()
+        except (psycopg.Error, peewee.PeeweeException, StorageUnavailable) as error:
+            refusal = self.unavailable(error)
+            if refusal is None:
+                raise
+            reason = str(refusal.details["reason"])
+            if reason in _FOR_GOOD:
+                raise refuse(self.address, reason, f"cannot be used: {refusal}") from error
+            raise refusal from error
+
+    def connect(self, *, read_only: bool) -> peewee.Database:
+        db: peewee.Database = _Database(
+            self.address.conninfo, thread_safe=False, autoconnect=False, prefer_psycopg3=True
+        )
+        self._open(db, read_only)
+        return db
+
+    def reopen(self, db: peewee.Database, *, read_only: bool) -> None:
+        if not db.is_closed():
+            db.close()
+        self._open(db, read_only)
+
+    def is_open(self, db: peewee.Database) -> bool:
+        return not db.is_closed() and not db.connection().closed
+
+    def _open(self, db: peewee.Database, read_only: bool) -> None:
+        if self._last_failure is not None and self._clock.monotonic() < self._not_before:
+            raise StorageUnavailable(self._last_failure.message, **self._last_failure.details)
+        try:
+            db.connect()
+            db.connection().execute(self._session(read_only).encode())
+        except BaseException as error:
+            if not db.is_closed():
+                db.close()
+            self._last_failure = self.unavailable(error)
+            self._not_before = self._clock.monotonic() + self._pause
+            self._pause = min(self._pause * 2, _PAUSE_LIMIT)
+            raise
+        self._last_failure, self._pause = None, _PAUSE_FIRST
+
+    def _session(self, read_only: bool) -> str:
+        """The settings of a connection."""
+        patience = round(self._busy_timeout * 1000)
+        settings = {
+            "search_path": self.address.schema,
+            "client_encoding": "'UTF8'",
+            "timezone": "'UTC'",
+            "lock_timeout": max(patience, 1),
+            # Before others lose their patience with one who holds the lock and stands still.
+            "idle_in_transaction_session_timeout": max(patience // 2, 1000),
+            # Statements here are small; compiling one takes longer than any of them.
+            "jit": "off",
+        }
+        if read_only:
+            settings["default_transaction_read_only"] = "on"
+        elif self._durability == "normal":
+            settings["synchronous_commit"] = "off"
+        statements = [f"SET {name} = {value}" for name, value in settings.items()]
+        if self._durability == "full":
+            statements.append(
+                "SELECT set_config('synchronous_commit', 'on', false)"
+                " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+            )
+        return "; ".join(statements)
+
+    def migrate(self, db: peewee.Database) -> None:
+        if migrations.recorded_version(db) == migrations.SCHEMA:
+            return
+        self.begin(db)
+        try:
+            migrations.migrate(db, {}, migrations.SCHEMA)
+            self.commit(db)
+        except BaseException:
+            self.rollback(db)
+            raise
+
+    # -- transactions --------------------------------------------------------------------------
+
+    def begin(self, db: peewee.Database) -> None:
+        self._first(db, f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT {self._lock}", False)
+
+    def begin_read(self, db: peewee.Database) -> None:
+        self._first(db, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", True)
+
+    def _first(self, db: peewee.Database, statement: str, read_only: bool) -> None:
+        """The first statement of a transaction: where the connection turns out to be lost, nothing
+        was sent before it, and it may go over another one.
+        """
+        try:
+            db.connection().execute(statement.encode())
+        except psycopg.OperationalError:
+            if self.is_open(db):
+                raise
+            self.reopen(db, read_only=read_only)
+            db.connection().execute(statement.encode())
+
+    def commit(self, db: peewee.Database) -> None:
+        cursor = db.connection().execute("COMMIT")
+        if cursor.statusmessage != "COMMIT":
+            # What PostgreSQL answers where a statement had failed, and nobody undid it.
+            raise psycopg.errors.InFailedSqlTransaction("the transaction was rolled back")
+
+    def end_read(self, db: peewee.Database) -> None:
+        self.rollback(db)
+
+    def in_transaction(self, db: peewee.Database) -> bool:
+        return db.connection().info.transaction_status in _OPEN
+
+    # -- running -------------------------------------------------------------------------------
+
+    def unavailable(self, error: BaseException) -> StorageUnavailable | None:
+        if isinstance(error, StorageUnavailable):
+            return error
+        reason = reason_of(error)
+        if reason is None:
+            return None
+        words = str(cause_of(error)).strip() or type(cause_of(error)).__name__
+        return StorageUnavailable(f"the database is unavailable: {words}", reason=reason)
+
+    def compile(self, query: Any) -> str:
+        return str(_SPELLING.get_sql_context().sql(query).query()[0])
+
+    def execute_many(self, db: peewee.Database, sql: str, rows: Sequence[Any]) -> int:
+        if not rows:
+            return 0
+        with db.connection().cursor() as cursor:
+            cursor.executemany(sql, rows)
+            return int(cursor.rowcount)
+
+    def upkeep(self, db: peewee.Database) -> None:
+        """Nothing: the server's autovacuum gathers statistics and takes away what is dead."""
+
+    def damage(self, db: peewee.Database) -> Iterable[str]:
+        """Indexes that the server itself does not trust. Pages are checked as they are read, where
+        the server has checksums.
+        """
+        found = db.execute_sql(
+            "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+            " WHERE NOT i.indisvalid AND c.relnamespace = to_regnamespace(%s)",
+            (self.address.schema,),
+        )
+        for (index,) in found.fetchall():
+            yield f"the index {index} is not valid"
+
+
