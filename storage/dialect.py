@@ -115,6 +115,12 @@ class Dialect(abc.ABC):
     def execute_many(self, db: peewee.Database, sql: str, rows: Sequence[Any]) -> int:
         """Run one statement for every row; returns how many rows it changed or inserted."""
 
+    def others_committed(self, db: peewee.Database) -> bool:
+        """Whether another process may have changed the ledger since this was last asked; of the
+        writer's connection, between two transactions. It costs next to nothing.
+        """
+        return False
+
     @abc.abstractmethod
     def upkeep(self, db: peewee.Database) -> None:
         """What a database in use needs now and then, on the writer's connection."""

@@ -99,6 +99,10 @@ class Storage:
         """
         return self._writer.submit(Chore(self.dialect.upkeep))
 
+    def others_committed(self) -> Future[bool]:
+        """Whether other processes may have changed the ledger since this was last asked."""
+        return self._writer.submit(Chore(self.dialect.others_committed))
+
     @property
     def commits(self) -> int:
         """Transactions committed since the storage was opened."""

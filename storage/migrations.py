@@ -71,7 +71,7 @@ def create(db: Database) -> None:
     options = _SQLITE_TABLES if isinstance(db, SqliteDatabase) else ""
     for table in TABLES:
         manager = SchemaManager(table, database=db)
-        statement, values = manager._create_table(safe=False).query()
+        statement, values = manager._create_table(safe=False).query()  # type: ignore[attr-defined]  # the stubs leave it out
         db.execute_sql(statement + options, values)
         manager.create_indexes(safe=False)
     MetaRow.insert(key="schema", value=str(SCHEMA)).execute(db)

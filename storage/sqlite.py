@@ -60,6 +60,7 @@ class SqliteDialect(Dialect):
         self._durability = durability
         self._busy_timeout = busy_timeout
         self._identity: tuple[int, int] | None = None
+        self._data_version: int | None = None
 
         self.shares_connections = path is None
 
@@ -354,6 +355,14 @@ class SqliteDialect(Dialect):
         before = connection.total_changes()
         connection.cursor().executemany(sql, rows)
         return int(connection.total_changes() - before)
+
+    def others_committed(self, db: peewee.Database) -> bool:
+        """``data_version`` of a connection moves with the commits of all others."""
+        if self.path is None:
+            return False
+        version = db.connection().execute("PRAGMA data_version").fetchall()[0][0]
+        before, self._data_version = self._data_version, version
+        return before not in (None, version)
 
     def upkeep(self, db: peewee.Database) -> None:
         """Statistics, and a short write-ahead log."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import peewee
 
@@ -170,14 +170,14 @@ class Worker:
                 future.resolve(value)
 
 
-class Chore:
+class Chore(Generic[T]):
     """Work for the writer's connection between two transactions."""
 
-    def __init__(self, function: Unit[None]) -> None:
+    def __init__(self, function: Unit[T]) -> None:
         self._function = function
 
-    def __call__(self, db: peewee.Database) -> None:
-        self._function(db)
+    def __call__(self, db: peewee.Database) -> T:
+        return self._function(db)
 
 
 class Writer(Worker):
@@ -196,11 +196,11 @@ class Writer(Worker):
             if isinstance(chore, Chore):
                 try:
                     self.pick_up(db)
-                    chore(db)
+                    value = chore(db)
                 except BaseException as error:  # noqa: BLE001  (the asker's to handle)
                     future.resolve(None, self._dialect.unavailable(error) or error)
                 else:
-                    future.resolve(None)
+                    future.resolve(value)
 
     def _commit(self, db: peewee.Database, group: list[tuple[Unit[Any], Future[Any]]]) -> None:
         """Commit the group; where one unit voids the transaction, run the others without it."""

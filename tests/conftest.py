@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pendulum
@@ -15,6 +15,9 @@ import structlog
 from kalends import Event, Execution, Registry, Scheduler, current, once
 from kalends.system import System
 from kalends.testing import ManualClock
+
+if TYPE_CHECKING:
+    from tests.postgres_server import PostgresServer
 
 pytest_plugins = ["kalends.testing.plugin"]
 
@@ -128,6 +131,22 @@ class Virtual:
 
     def journal(self, kind: str) -> list[Any]:
         return list(self.scheduler.list_journal(kind=kind).items)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What stands on a database runs on each kind, but for tests of one kind's own ways."""
+    if "kind" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("on_sqlite")
+        metafunc.parametrize("kind", ["sqlite"] if marker else ["sqlite", "postgres"])
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A server, for as long as the tests run that need one."""
+    from tests.postgres_server import PostgresServer
+
+    with PostgresServer() as server:
+        yield server
 
 
 @pytest.fixture

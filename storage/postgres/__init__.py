@@ -1,4 +1,4 @@
-"""PostgreSQL: the second kind of database. It needs the extra ``postgres`` (psycopg 3)."""
+"""PostgreSQL, the second kind of database. It needs the extra ``postgres`` (psycopg 3)."""
 
 from __future__ import annotations
 

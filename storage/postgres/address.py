@@ -60,7 +60,7 @@ class Address(msgspec.Struct, frozen=True):
             ) from _told(error)
         if _SCHEMA_NAME.fullmatch(schema) is None:
             raise ValidationFailed(
-                "the schema of a database URL is a plain name: up to 40 small letters, digits and _",
+                "the schema in a database URL has up to 40 small letters, digits and _",
                 path="database",
             )
         patient = {"connect_timeout": max(2, math.ceil(patience))}

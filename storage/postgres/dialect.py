@@ -38,7 +38,7 @@ _FOR_GOOD = ("denied", "replaced")
 class _Database(peewee.PostgresqlDatabase):
     """Peewee's, with text that sorts by its bytes whatever the database's locale."""
 
-    field_types = {**peewee.PostgresqlDatabase.field_types, "TEXT": 'TEXT COLLATE "C"'}
+    field_types = {**peewee.PostgresqlDatabase.field_types, "TEXT": 'TEXT COLLATE "C"'}  # noqa: RUF012  (as the class it is in place of)
 
     def _connect(self) -> Any:
         return psycopg.connect(self.database, autocommit=True)
@@ -65,6 +65,14 @@ class PostgresDialect(Dialect):
         self._pause = _PAUSE_FIRST
         self._not_before = 0.0
         self._last_failure: StorageUnavailable | None = None
+        self._channel = f"kalends.{address.schema}"
+        # Whoever listens is told where something was written, and not where nothing was.
+        self._commit = (
+            f"SELECT pg_notify('{self._channel}', '')"
+            " WHERE pg_current_xact_id_if_assigned() IS NOT NULL; COMMIT"
+        ).encode()
+        self._heard = False
+        """Whether others have committed something since this was last asked."""
         self._lock = f"pg_advisory_xact_lock({LOCK}, hashtext('{address.schema}'))"
 
     @property
@@ -121,6 +129,19 @@ class PostgresDialect(Dialect):
             self._pause = min(self._pause * 2, _PAUSE_LIMIT)
             raise
         self._last_failure, self._pause = None, _PAUSE_FIRST
+        if not read_only:
+            self._listen(db.connection())
+
+    def _listen(self, connection: psycopg.Connection[Any]) -> None:
+        """Others' commits notify. What was said while nobody listened was missed."""
+        connection.execute(f'LISTEN "{self._channel}"'.encode())
+        self._heard = True
+        own = connection.info.backend_pid
+
+        def heard(told: psycopg.Notify) -> None:  # while a statement runs
+            self._heard = self._heard or told.pid != own
+
+        connection.add_notify_handler(heard)
 
     def _session(self, read_only: bool) -> str:
         """The settings of a connection."""
@@ -179,7 +200,9 @@ class PostgresDialect(Dialect):
             db.connection().execute(statement.encode())
 
     def commit(self, db: peewee.Database) -> None:
-        cursor = db.connection().execute("COMMIT")
+        cursor = db.connection().execute(self._commit)
+        while cursor.nextset():
+            continue
         if cursor.statusmessage != "COMMIT":
             # What PostgreSQL answers where a statement had failed, and nobody undid it.
             raise psycopg.errors.InFailedSqlTransaction("the transaction was rolled back")
@@ -211,6 +234,14 @@ class PostgresDialect(Dialect):
             cursor.executemany(sql, rows)
             return int(cursor.rowcount)
 
+    def others_committed(self, db: peewee.Database) -> bool:
+        pgconn = db.connection().pgconn
+        pgconn.consume_input()
+        while (told := pgconn.notifies()) is not None:
+            self._heard = self._heard or told.be_pid != pgconn.backend_pid
+        heard, self._heard = self._heard, False
+        return heard
+
     def upkeep(self, db: peewee.Database) -> None:
         """Nothing: the server's autovacuum gathers statistics and takes away what is dead."""
 
@@ -225,5 +256,3 @@ class PostgresDialect(Dialect):
         )
         for (index,) in found.fetchall():
             yield f"the index {index} is not valid"
-
-

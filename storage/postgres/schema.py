@@ -80,7 +80,8 @@ def _check(db: peewee.Database, address: Address) -> None:
         raise refuse(
             address,
             "newer_schema",
-            f"has schema version {version}; this Kalends knows {migrations.SCHEMA}: upgrade Kalends",
+            f"has schema version {version}; this Kalends knows {migrations.SCHEMA}: "
+            "upgrade Kalends",
         )
     missing = sorted(_names() - set(_tables(db, address)))
     if missing and version == migrations.SCHEMA:

@@ -18,8 +18,7 @@ from kalends.errors import NotInitialized
 from kalends.futures import Future, failed
 from kalends.storage.dialect import Dialect
 from kalends.storage.engine import Storage
-from kalends.storage.models import MetaRow
-from kalends.storage.paging import first_row
+from kalends.storage.facts import fact, put_fact
 from kalends.storage.sqlite import SqliteDialect
 from kalends.storage.workers import Unit, Writer
 from kalends.testing.virtual.process import VirtualProcess
@@ -183,10 +182,6 @@ def count_start(dialect: Dialect) -> int:
 
 
 def _count(db: peewee.Database) -> int:
-    row = first_row(db, MetaRow.select(MetaRow.value).where(MetaRow.key == _STARTS))
-    number = 1 if row is None else int(row[0]) + 1
-    if row is None:
-        MetaRow.insert(key=_STARTS, value=str(number)).execute(db)
-    else:
-        MetaRow.update(value=str(number)).where(MetaRow.key == _STARTS).execute(db)
+    number = int(fact(db, _STARTS) or 0) + 1
+    put_fact(db, _STARTS, str(number))
     return number

@@ -18,12 +18,14 @@ from kalends.model import Event, Execution, Failure, Fate
 from kalends.policies import Policies
 from kalends.retrying import Ask
 from kalends.storage.claims import Claimed, ClaimStore
+from kalends.storage.dialect import Dialect
 from kalends.storage.engine import Storage
 from kalends.storage.events import EventStore
 from kalends.storage.executions import ExecutionStore
 from kalends.storage.models import DefinitionRow, EventRow, ExecutionRow, GapRow
 from kalends.storage.nodes import NodeStore
 from kalends.storage.outcomes import OutcomeStore, Recorded
+from kalends.storage.postgres import Address, PostgresDialect
 from kalends.storage.rows import load_trigger
 from kalends.storage.sqlite import SqliteDialect
 from kalends.storage.verify.walk import Verifier
@@ -40,7 +42,7 @@ LEASE_US = 30 * US
 class Node:
     """What one process has of the storage: its stores, and the claims it holds."""
 
-    def __init__(self, dialect: SqliteDialect, ids: IdSource, name: str) -> None:
+    def __init__(self, dialect: Dialect, ids: IdSource, name: str) -> None:
         self.name = name
         self.events = EventStore(dialect, ids, name)
         self.claims = ClaimStore(dialect, ids, name)
@@ -57,9 +59,9 @@ class Node:
 class Ledger:
     """One database and two nodes on one connection; every call is one transaction."""
 
-    def __init__(self, path: Path | None, clock: ManualClock) -> None:
+    def __init__(self, dialect: Dialect, clock: ManualClock) -> None:
         self.clock = clock
-        self.dialect = SqliteDialect(path, durability="normal", busy_timeout=0.2)
+        self.dialect = dialect
         self.dialect.prepare()
         self.db = self.dialect.connect(read_only=False)
         self.dialect.migrate(self.db)
@@ -74,14 +76,13 @@ class Ledger:
 
     def run(self, unit: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """``unit(db, …)`` in a transaction, undone if it raises."""
-        connection = self.db.connection()
-        connection.execute("BEGIN IMMEDIATE")
+        self.dialect.begin(self.db)
         try:
             value = unit(self.db, *args, **kwargs)
         except BaseException:
-            connection.execute("ROLLBACK")
+            self.dialect.rollback(self.db)
             raise
-        connection.execute("COMMIT")
+        self.dialect.commit(self.db)
         return value
 
     def definition(
@@ -292,9 +293,30 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path, clock: ManualClock) -> Iterator[Ledger]:
-    """An empty ledger on a file of its own."""
-    made = Ledger(tmp_path / "ledger.db", clock)
+def make_dialect(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> Callable[..., Dialect]:
+    """Makes dialects of the kind that the test runs on. A name is a database: one name, one
+    database.
+    """
+    names: dict[str | None, str] = {}
+
+    def make(name: str | None = "kalends.db", **options: Any) -> Dialect:
+        settings = {"durability": "normal", "busy_timeout": 0.2, **options}
+        if kind == "sqlite":
+            return SqliteDialect(None if name is None else tmp_path / name, **settings)
+        if name is None or name not in names:
+            names[name] = request.getfixturevalue("postgres").url()
+        address = Address.read(names[name], patience=5.0)
+        return PostgresDialect(address, **settings)
+
+    return make
+
+
+@pytest.fixture
+def ledger(make_dialect: Callable[..., Dialect], clock: ManualClock) -> Iterator[Ledger]:
+    """An empty ledger on a database of its own."""
+    made = Ledger(make_dialect("ledger.db"), clock)
     yield made
     made.close()
 
@@ -307,7 +329,8 @@ def make_ledger() -> Iterator[Callable[[], Ledger]]:
     def make() -> Ledger:
         while made:
             made.pop().close()
-        made.append(Ledger(None, ManualClock(START)))
+        memory = SqliteDialect(None, durability="normal", busy_timeout=0.2)
+        made.append(Ledger(memory, ManualClock(START)))
         return made[0]
 
     yield make
@@ -316,15 +339,13 @@ def make_ledger() -> Iterator[Callable[[], Ledger]]:
 
 
 @pytest.fixture
-def open_storage(tmp_path: Path) -> Iterator[Callable[..., Storage]]:
-    """Opens storages on ``tmp_path`` and closes them at the end."""
+def open_storage(make_dialect: Callable[..., Dialect]) -> Iterator[Callable[..., Storage]]:
+    """Opens storages and closes them at the end."""
     opened: list[Storage] = []
 
     def make(name: str | None = "kalends.db", **options: Any) -> Storage:
         readers = options.pop("readers", 2)
-        settings = {"durability": "normal", "busy_timeout": 0.2, **options}
-        dialect = SqliteDialect(None if name is None else tmp_path / name, **settings)
-        storage = Storage(dialect, readers=readers)
+        storage = Storage(make_dialect(name, **options), readers=readers)
         storage.open()
         opened.append(storage)
         return storage

@@ -26,6 +26,8 @@ from kalends.storage.models import TABLES
 from kalends.storage.sqlite import SqliteDialect
 from kalends.testing import ManualClock
 
+pytestmark = pytest.mark.on_sqlite
+
 CHILD = """
 import os, signal, sys
 from pathlib import Path

@@ -23,6 +23,8 @@ from kalends.storage.migrations import SCHEMA
 from kalends.storage.models import MetaRow
 from kalends.storage.sqlite import SqliteDialect
 
+pytestmark = pytest.mark.on_sqlite
+
 Open = Callable[..., Storage]
 POSIX = pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX's")
 

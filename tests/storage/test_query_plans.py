@@ -32,6 +32,8 @@ from kalends.storage.verify.walk import Verifier
 from kalends.triggers import every
 from kalends.work import Outcome
 
+pytestmark = pytest.mark.on_sqlite
+
 if TYPE_CHECKING:
     from tests.storage.conftest import Ledger
 

@@ -17,6 +17,8 @@ from kalends.futures import Future
 from kalends.storage.engine import Storage
 from kalends.storage.models import MetaRow
 
+pytestmark = pytest.mark.on_sqlite
+
 Open = Callable[..., Storage]
 WAIT = 20.0
 

