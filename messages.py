@@ -265,6 +265,10 @@ class Heartbeat(Message, frozen=True):
     """Renew this node's lease."""
 
 
+class LookAround(Message, frozen=True):
+    """See whether other processes have changed the ledger."""
+
+
 # -- to the loop -------------------------------------------------------------------------------
 
 

@@ -29,6 +29,7 @@ from kalends.messages import (
     ListExecutions,
     ListGaps,
     ListOverdue,
+    LookAround,
     MakeReport,
     MarkRunning,
     Message,
@@ -80,6 +81,7 @@ class ExecutionTrackerActor(Actor):
         tell_loop: Callable[[Message], None],
         limits: Mapping[str, int],
         lease: float,
+        look_every: float | None,
         enabled: bool,
     ) -> None:
         super().__init__()
@@ -94,6 +96,7 @@ class ExecutionTrackerActor(Actor):
         self._tell_loop = tell_loop
         self._limits = limits
         self._lease = lease
+        self._look_every = look_every
         self._enabled = enabled
         self._recording = False
         self._mark_all = True
@@ -114,6 +117,8 @@ class ExecutionTrackerActor(Actor):
                 self.heartbeat(Heartbeat())
             self.jobs_begun(JobsBegun())
             self.tell_self(OutcomesReady())
+            if self._look_every is not None:
+                self.after(self._look_every, LookAround())
 
     # -- outcomes ------------------------------------------------------------------------------
 
@@ -217,6 +222,23 @@ class ExecutionTrackerActor(Actor):
             self._changing.disarm(done.value.paused)
             done.value.log()
             self._tell_loop(ClaimDue())
+        elif done.error is not None and not isinstance(done.error, KalendsError):
+            self.fail(done.error)
+
+    @handles(LookAround)
+    def look_around(self, message: LookAround) -> None:
+        """Where other processes have committed something, it may be due, or about what runs here.
+
+        A refusal of the storage is met again at the next look.
+        """
+        self._storage.others_committed().add_done_callback(self._looked_around)
+        assert self._look_every is not None
+        self.after(self._look_every, message)
+
+    def _looked_around(self, done: Future[bool]) -> None:
+        if done.value:
+            self._tell_loop(ClaimDue())
+            self._storage.read(self._nodes.called_off).add_done_callback(self._called_off)
         elif done.error is not None and not isinstance(done.error, KalendsError):
             self.fail(done.error)
 

@@ -135,9 +135,9 @@ class Virtual:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """What stands on a database runs on each kind, but for tests of one kind's own ways."""
-    if "kind" in metafunc.fixturenames:
+    if "database" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("on_sqlite")
-        metafunc.parametrize("kind", ["sqlite"] if marker else ["sqlite", "postgres"])
+        metafunc.parametrize("database", ["sqlite"] if marker else ["sqlite", "postgres"])
 
 
 @pytest.fixture(scope="session")

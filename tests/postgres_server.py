@@ -12,6 +12,9 @@ from typing import Any
 
 import psycopg
 
+from kalends.storage.migrations import SCHEMA, TABLES
+from kalends.storage.postgres import Address
+
 _HASTE = ("fsync", "full_page_writes", "synchronous_commit")
 """What protects from a power cut, which no test is about."""
 
@@ -30,6 +33,7 @@ class PostgresServer:
             self._server: Any = get_server(self.folder / "data")
         self.uri: str = self._server.get_uri()
         self._names = itertools.count(1)
+        self._spare: list[str] = []
         for setting in _HASTE:
             self.execute(f"ALTER SYSTEM SET {setting} = off")
         self.execute("SELECT pg_reload_conf()")
@@ -44,6 +48,19 @@ class PostgresServer:
         """The URL of a schema that nobody else has."""
         name = f"test_{next(self._names)}" if schema is None else schema
         return f"{self.uri}&schema={name}"
+
+    def lend(self) -> str:
+        """The URL of a schema that holds an empty ledger, or nothing yet."""
+        return self._spare.pop() if self._spare else self.url()
+
+    def take_back(self, url: str) -> None:
+        """Empty a schema for the next test: that takes a tenth of the time of a new one."""
+        schema = Address.read(url, patience=5.0).schema
+        names = [table._meta.table_name for table in TABLES]
+        emptied = "; ".join(f"DELETE FROM {schema}.{name}" for name in names)
+        version = f"INSERT INTO {schema}.kalends_meta VALUES ('schema', '{SCHEMA}')"
+        self.execute(f"{emptied}; {version}")
+        self._spare.append(url)
 
     def stop(self) -> None:
         """End the server, and all connections with it."""

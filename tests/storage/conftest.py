@@ -294,23 +294,27 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def make_dialect(
-    kind: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> Callable[..., Dialect]:
+    database: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Dialect]]:
     """Makes dialects of the kind that the test runs on. A name is a database: one name, one
     database.
     """
     names: dict[str | None, str] = {}
+    lent: list[str] = []
 
     def make(name: str | None = "kalends.db", **options: Any) -> Dialect:
         settings = {"durability": "normal", "busy_timeout": 0.2, **options}
-        if kind == "sqlite":
+        if database == "sqlite":
             return SqliteDialect(None if name is None else tmp_path / name, **settings)
         if name is None or name not in names:
-            names[name] = request.getfixturevalue("postgres").url()
-        address = Address.read(names[name], patience=5.0)
-        return PostgresDialect(address, **settings)
+            url: str = request.getfixturevalue("postgres").lend()
+            names[name] = url
+            lent.append(url)
+        return PostgresDialect(Address.read(names[name], patience=5.0), **settings)
 
-    return make
+    yield make
+    for url in lent:
+        request.getfixturevalue("postgres").take_back(url)
 
 
 @pytest.fixture

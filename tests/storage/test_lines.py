@@ -170,6 +170,7 @@ def test_what_terminated_runs_on_in_a_process_that_died_runs_no_more(ledger: Led
     assert not execution(ledger, event_id, 10).still_running
 
 
+@pytest.mark.on_sqlite
 def test_a_line_of_many_costs_a_look_no_more_than_one_of_one(ledger: Ledger) -> None:
     waiting(ledger, "buffer_all", 1)
     one = steps(ledger)

@@ -362,6 +362,7 @@ def test_any_number_of_successes_is_one_statement(ledger: Ledger) -> None:
     assert [sql.rpartition(" * ")[2] for sql in seen] == ["500"]
 
 
+@pytest.mark.on_sqlite
 def test_failures_among_successes_cost_them_no_statement(ledger: Ledger) -> None:
     ledger.create(*(ledger.definition(every(seconds=10), **SOON) for _ in range(500)))
     ledger.clock.advance(10.0)

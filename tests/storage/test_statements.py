@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import apsw
+import pytest
 
 from kalends.triggers import every
+
+pytestmark = pytest.mark.on_sqlite
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Ledger
