@@ -25,9 +25,6 @@ __all__ = ["Machinery"]
 class Machinery:
     """Threads and chance, for one system."""
 
-    look_every: float | None = 0.2
-    """Seconds between two looks for what other processes have committed; None: nobody looks."""
-
     def ids(self, clock: Clock) -> IdSource:
         """The source of every id of the system, its node's included."""
         return IdSource(clock)

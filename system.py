@@ -174,7 +174,6 @@ class System:
             tell_loop=self._tell_loop,
             limits=settings.concurrency_limits,
             lease=settings.lease,
-            look_every=self.machinery.look_every,
             enabled=settings.enabled,
         )
         self.event_manager = self._cell(

@@ -81,7 +81,6 @@ class ExecutionTrackerActor(Actor):
         tell_loop: Callable[[Message], None],
         limits: Mapping[str, int],
         lease: float,
-        look_every: float | None,
         enabled: bool,
     ) -> None:
         super().__init__()
@@ -96,7 +95,6 @@ class ExecutionTrackerActor(Actor):
         self._tell_loop = tell_loop
         self._limits = limits
         self._lease = lease
-        self._look_every = look_every
         self._enabled = enabled
         self._recording = False
         self._mark_all = True
@@ -117,8 +115,7 @@ class ExecutionTrackerActor(Actor):
                 self.heartbeat(Heartbeat())
             self.jobs_begun(JobsBegun())
             self.tell_self(OutcomesReady())
-            if self._look_every is not None:
-                self.after(self._look_every, LookAround())
+            self._look_again()
 
     # -- outcomes ------------------------------------------------------------------------------
 
@@ -232,8 +229,11 @@ class ExecutionTrackerActor(Actor):
         A refusal of the storage is met again at the next look.
         """
         self._storage.others_committed().add_done_callback(self._looked_around)
-        assert self._look_every is not None
-        self.after(self._look_every, message)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        if self._storage.look_every is not None:
+            self.after(self._storage.look_every, LookAround())
 
     def _looked_around(self, done: Future[bool]) -> None:
         if done.value:

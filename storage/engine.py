@@ -28,6 +28,9 @@ class Storage:
     ways.
     """
 
+    look_every: float | None = 0.2
+    """Seconds between two looks for what other processes have committed; None: nobody looks."""
+
     def __init__(self, dialect: Dialect, *, readers: int = 2, writer: Writer | None = None) -> None:
         """``readers=0``: the writer answers queries as well. ``writer``: None makes a thread."""
         self.dialect = dialect

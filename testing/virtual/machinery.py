@@ -33,9 +33,6 @@ class VirtualMachinery(Machinery):
     unique to this start of one on its database.
     """
 
-    look_every = None
-    """A look is cheap, and a year of them is not."""
-
     def __init__(self, process: VirtualProcess, script: Script, number: int) -> None:
         self._process = process
         self._number = number

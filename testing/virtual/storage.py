@@ -149,6 +149,9 @@ class _VirtualWriter(Writer):
 class VirtualStorage(Storage):
     """A database that one virtual process has open."""
 
+    look_every = None
+    """A look is cheap, and a year of them is not."""
+
     def __init__(
         self, dialect: Dialect, process: VirtualProcess, probe: Probe | None = None
     ) -> None:
