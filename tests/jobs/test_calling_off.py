@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from kalends.clock import SystemClock
 from kalends.jobs.context import current
 from kalends.model import Fate
@@ -129,3 +131,19 @@ def test_after_stop_nobody_hears_of_what_was_written_off(make_rig: Make, claim: 
     holding.gate.set()
     assert rig.executor.stop(10) == []
     assert len(rig.outbox) == 0
+
+
+def test_what_is_written_off_frees_its_slot_though_nobody_knows_its_job_any_more(
+    make_rig: Make, claim: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make_rig(SystemClock(), size=1)
+    holding = Holding(rig)
+    rig.runner.submit([claim("old", event_id="e", job="hold")])
+    holding.wait()
+    monkeypatch.setattr(rig.registry, "find", lambda _: None)
+    rig.runner.write_off([off("old")])
+    monkeypatch.undo()
+    rig.runner.submit([claim("new", event_id="e")])
+    assert [outcome.execution_id for outcome in rig.wait(1)] == ["new"]
+    holding.gate.set()
+    assert rig.wait(2)[1].late
