@@ -190,6 +190,7 @@ class System:
             LoopActor,
             **here,
             store=ClaimStore(dialect, self.ids, self.node, settings.concurrency_limits),
+            changing=changing,
             executions=executions,
             ids=self.ids,
             node=self.node,

@@ -67,7 +67,7 @@ class Changing:
             )
 
     def disarm(self, event_ids: Collection[str]) -> None:
-        """Give back what was claimed ahead of events that a transaction has paused, and has not
+        """Give back what was claimed ahead of events that a transaction has parked, and has not
         begun.
 
         On the writer's thread, right after the commit: no claim of the old state comes later.

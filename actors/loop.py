@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kalends.actors.changing import Changing
 from kalends.actors.hub import Timer
 from kalends.actors.runtime import Actor, handles
 from kalends.actors.stopwatch import Stopwatch
@@ -52,6 +53,7 @@ class LoopActor(Actor):
         *,
         storage: Storage,
         store: ClaimStore,
+        changing: Changing,
         executions: ExecutionStore,
         ids: IdSource,
         node: str,
@@ -63,6 +65,7 @@ class LoopActor(Actor):
         super().__init__()
         self._storage = storage
         self._store = store
+        self._changing = changing
         self._executions = executions
         self._ids = ids
         self._node = node
@@ -240,6 +243,9 @@ class LoopActor(Actor):
                 self.cell.hub.call(again)
             elif done.error is not None:
                 self.fail(done.error)
+            else:
+                self._changing.disarm([message.claim.event_id])
+                self.tell_self(ClaimDue())  # its place in a limit is free
 
         self._storage.write(
             lambda db: self._store.refuse(db, message.claim, now=now, error=message.error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import peewee
+from peewee import fn
 
 from kalends.ids import IdSource
 from kalends.model import EVENT_TRANSITIONS, EventStatus, Fate, JournalKind, Reason
@@ -43,16 +44,25 @@ def quarantine(
 def refuse(
     db: peewee.Database, claim: Claim, *, now: int, error: str, ids: IdSource, node: str
 ) -> None:
-    """A claimed execution cannot be carried out: skip it and quarantine its event."""
+    """A claimed execution cannot be carried out: quarantine its event.
+
+    It is skipped; but what was attempted before, or is of a backfill, waits for the event's return.
+    """
+    mine = (
+        (ExecutionRow.id == claim.id)
+        & (ExecutionRow.node == node)
+        & (ExecutionRow.attempt == claim.attempt)
+        & ExecutionRow.ended_at.is_null()
+    )
+    earlier = claim.attempt - 1
+    if not earlier:
+        ExecutionRow.update(
+            fate=Fate.SKIPPED.value, reason=Reason.QUARANTINED.value, ended_at=now, attempt=0
+        ).where(mine, ExecutionRow.batch.is_null()).execute(db)
     ExecutionRow.update(
-        fate=Fate.SKIPPED.value,
-        reason=Reason.QUARANTINED.value,
-        ended_at=now,
-        attempt=claim.attempt - 1,
-    ).where(
-        ExecutionRow.id == claim.id,
-        ExecutionRow.node == node,
-        ExecutionRow.attempt == claim.attempt,
-        ExecutionRow.ended_at.is_null(),
-    ).execute(db)
+        node=None,
+        fate=Fate.PENDING.value,
+        attempt=earlier,
+        ready_at=fn.COALESCE(ExecutionRow.ready_at, ExecutionRow.due),
+    ).where(mine).execute(db)
     quarantine(db, claim.event_id, now=now, error=error, ids=ids, node=node)

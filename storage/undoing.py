@@ -77,7 +77,7 @@ def _undo_moved(db: peewee.Database, event_id: str, firm: int) -> int:
         & (ExecutionRow.manual == 0)
         & ExecutionRow.moved_to.is_null(False)
     )
-    unbegun = (ExecutionRow.attempt == 0) & ExecutionRow.node.is_null()
+    unbegun = ExecutionRow.attempt == 0
     count: int = ExecutionRow.delete().where(ahead, unbegun).execute(db)
     count += ExecutionRow.update(manual=1).where(ahead).execute(db)
     return count
