@@ -280,8 +280,9 @@ class LoopActor(Actor):
             self._runner.submit(made[0].claims)
             self._runner.write_off(made[0].terminated)
             self._runner.cancel(made[0].told)
-            if not made[0].claims:
-                self.tell_self(ClaimDue())  # it may wait: the loop is to know what holds it up
+            if made[0].terminated or not made[0].claims:
+                # A place is free; or it may wait, and the loop is to know what holds it up.
+                self.tell_self(ClaimDue())
 
         future.add_done_callback(committed)
         return future

@@ -159,13 +159,14 @@ def _give_back_event(
 def end_unheld(db: peewee.Database, event_id: str, reason: Reason, *, now: int) -> None:
     """Skip, for the reason, the open executions of a parked event that belong to nobody.
 
-    What was attempted before, moved, or asked for by a backfill waits for the event's return.
+    What was attempted before, moved ahead, or asked for by a backfill waits for the event's return.
     Nothing waits where the event is deleted: what was attempted is lost then.
     """
     unheld = _unheld(event_id)
     unwanted = ExecutionRow.attempt == 0
     if reason is not Reason.DELETED:
-        unwanted &= ExecutionRow.batch.is_null() & ExecutionRow.moved_to.is_null()
+        come = ExecutionRow.moved_to.is_null() | (ExecutionRow.moved_to <= now)
+        unwanted &= ExecutionRow.batch.is_null() & come
     ExecutionRow.update(fate=Fate.SKIPPED.value, reason=reason.value, ended_at=now).where(
         unheld, unwanted
     ).execute(db)

@@ -1,0 +1,43 @@
+"""What a verb sets free is another's at once, and what has come is not left over by a pause."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pendulum
+
+from kalends import Fate, every, once
+from kalends.testing import VirtualScheduler
+
+START = pendulum.datetime(2027, 1, 1, tz="UTC")
+Make = Callable[..., VirtualScheduler]
+
+
+def test_the_places_of_what_trigger_now_has_ended_are_given_to_what_is_due(make: Make) -> None:
+    scheduler = make(durations=60.0, concurrency_limits={"two": 2})
+    long = scheduler.schedule_event(
+        "tick", every(seconds=1, anchor=START), overlap="allow_all", concurrency_limit="two"
+    )
+    waits = scheduler.schedule_event(
+        "tick", once(START.add(seconds=3)), concurrency_limit="two", priority=1
+    )
+    scheduler.advance(3.5)
+    assert scheduler.count_executions(event_id=waits.id) == 0, "both places are taken"
+    scheduler.trigger_now(long.id, overlap="terminate_other")
+    (begun,) = scheduler.list_executions(event_id=waits.id).items
+    assert begun.claimed_at == scheduler.now
+    assert scheduler.count_executions(event_id=long.id, fate=Fate.CANCELLED) == 2
+
+
+def test_what_was_moved_and_has_come_is_skipped_when_its_event_is_paused(make: Make) -> None:
+    scheduler = make(durations=600.0)
+    event = scheduler.schedule_event("tick", every(hours=1, anchor=START), overlap="buffer_one")
+    scheduler.trigger_now(event.id)
+    moved = scheduler.move_next(event.id, START.add(minutes=1))
+    ahead = scheduler.move_next(event.id, START.add(minutes=9))
+    scheduler.advance(120)
+    assert scheduler.get_execution(moved.id).fate is Fate.PENDING, "it waits for its turn"
+    scheduler.pause_event(event.id)
+    skipped = scheduler.get_execution(moved.id)
+    assert (skipped.fate, str(skipped.reason)) == (Fate.SKIPPED, "paused")
+    assert scheduler.get_execution(ahead.id).fate is Fate.PENDING, "its time has not come"
