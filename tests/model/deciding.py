@@ -1,36 +1,19 @@
-"""What is due, what runs, and how it ends: the half of the reference that time drives."""
+"""What is due, and what becomes of it: the half of the reference that time drives."""
 
 from __future__ import annotations
 
-import heapq
-import itertools
 from collections.abc import Iterator
 
-from tests.model.parts import LATE, QUEUEING, TIMED_OUT, US, Ending, Event, Run, Script
+from tests.model.attempting import Attempting
+from tests.model.parts import LATE, QUEUEING, US, Event, Run, Told
 
 from kalends.policies import Policies
 
 __all__ = ["Deciding"]
 
 
-class Deciding:
-    """The model. ``limits`` are the named limits; ``script`` says how attempts go."""
-
-    def __init__(self, start: int, script: Script, limits: dict[str, int]) -> None:
-        self.mono = 0
-        self._shift = start
-        self._script = script
-        self._limits = limits
-        self.events: dict[str, Event] = {}
-        self.up = True
-        self._ends: list[tuple[int, int, Run, int, Ending]] = []
-        self._serial = itertools.count()
-        self._begun = 0
-        """Counts what was begun or decided."""
-
-    @property
-    def now(self) -> int:
-        return self.mono + self._shift
+class Deciding(Attempting):
+    """Time passes, and every instant that comes gets its fate."""
 
     # -- time ----------------------------------------------------------------------------------
 
@@ -56,32 +39,49 @@ class Deciding:
                 walls.append(event.next_due)
             if event.status == "paused" and event.paused_until is not None:
                 walls.append(event.paused_until)
-            walls += [run.ready_at for run in event.open if not run.held]
+            walls += [run.begins_at if run.held else run.ready_at for run in event.open]
         found += [wall - self._shift for wall in walls if wall > self.now]
         return min((at for at in found if at > self.mono), default=None)
 
     def settle(self) -> None:
         """Everything that happens now."""
-        while self.up and (self._end_jobs() or self._end_pauses() or self._look()):
+        while self.up and (
+            self._end_jobs()
+            or self._begin_armed()
+            or self._refuse()
+            or self._end_pauses()
+            or self._look()
+        ):
             continue
 
-    def _end_jobs(self) -> bool:
-        ended = False
-        while self._ends and self._ends[0][0] <= self.mono:
-            _, _, run, attempt, ending = heapq.heappop(self._ends)
-            if not run.over and run.held and run.attempt == attempt:
-                self._ended(run, ending)
-                ended = True
-        return ended
-
     def _end_pauses(self) -> bool:
-        ended = False
-        for event in self.events.values():
-            until = event.paused_until
-            if event.status == "paused" and until is not None and until <= self.now:
-                self._resume(event, until - 1)
-                ended = True
-        return ended
+        ended = [event for event in self.events.values() if self._end_pause(event)]
+        return bool(ended)
+
+    def _end_pause(self, event: Event) -> bool:
+        """A pause that has come to its end is over, whenever it is that somebody looks."""
+        until = event.paused_until
+        if event.status != "paused" or until is None or until > self.now:
+            return False
+        self._return(event, until - 1, "paused")
+        return True
+
+    def _return(self, event: Event, until: int, reason: str) -> None:
+        """Skip what was due up to ``until``, inclusive, and look at the event again."""
+        event.status, event.paused_until = "active", None
+        if reason == "paused":
+            event.streak_since = self.now
+        self._skip(event, until, reason)
+        for run in event.open:
+            if not run.held and not run.attempt and 0 < (run.moved_to or 0) <= until:
+                run.end("skipped", reason)
+        if event.next_due is None:
+            event.status = "completed"
+
+    def _skip(self, event: Event, until: int, reason: str) -> None:
+        while event.next_due is not None and event.next_due <= until:
+            event.told[event.next_due] = Told(reason)
+            event.next_due = event.trigger.next_us(event.next_due)
 
     # -- what is due ---------------------------------------------------------------------------
 
@@ -140,7 +140,7 @@ class Deciding:
     def _take(self, run: Run) -> None:
         room = self._room(run.event)
         if not run.over and (room is None or room > 0):
-            self._begin(run)
+            self._claim(run)
 
     def _room(self, event: Event) -> int | None:
         """How many more the limit of the event lets run; None: it has none."""
@@ -180,7 +180,7 @@ class Deciding:
         if busy and overlap != "terminate_other":
             self._queue(event, run, rest, reason)
             return
-        self._tell(event, rest, reason)
+        self._tell(event, rest, reason, run[0])
         if busy:
             for other in event.busy:
                 other.end("cancelled", "overlap")
@@ -189,9 +189,11 @@ class Deciding:
             at_once = room
         self._add(event, run, at_once)
 
-    def _tell(self, event: Event, instants: list[int], reason: str) -> None:
+    def _tell(self, event: Event, instants: list[int], reason: str, into: int = 0) -> None:
         for instant in instants:
-            event.told[instant] = ("skipped", reason)
+            event.told[instant] = Told(
+                reason, into if reason == "coalesced" else None, event.policies
+            )
 
     @staticmethod
     def _catch_up(policies: Policies, left: list[int]) -> tuple[list[int], list[int], str]:
@@ -215,120 +217,23 @@ class Deciding:
             places = event.policies.buffer_limit if overlap == "buffer_all" else 1
             wait, refused = run[: max(0, places - waiting)], run[max(0, places - waiting) :]
         # Where what was to run for others does not run, all share its fate.
-        self._tell(event, rest, reason if refused and why == "coalesced" else why)
+        self._tell(event, rest, reason if refused and why == "coalesced" else why, run[0])
         self._tell(event, refused, reason)
         self._add(event, wait, 0 if held or waiting else 1)
 
     def _add(self, event: Event, run: list[int], at_once: int) -> None:
-        """Executions, the first so many of which begin now."""
+        """Executions, the first so many of which are claimed now."""
         for place, instant in enumerate(run):
             event.runs.append(Run(event, instant, ready_at=instant))
             if place < at_once:
-                self._begin(event.runs[-1])
+                self._claim(event.runs[-1])
 
     def _cancel(self, event: Event) -> None:
         """Tell what runs to stop; what waits makes way, but what was moved or is of a backfill."""
         for other in event.waiting:
             other.end("skipped", "overlap")
         for other in event.busy:
-            if other.held:
+            if other.begun:
                 other.told = True
             else:
                 other.end("cancelled", "overlap")
-
-    # -- attempts ------------------------------------------------------------------------------
-
-    def _begin(self, run: Run) -> None:
-        self._begun += 1
-        run.held, run.limit = True, run.event.policies.concurrency_limit
-        run.attempt += 1
-        ending = self._script(run.event.name, run.due, run.attempt)
-        after, timeout = ending.after, run.event.policies.timeout
-        if timeout is not None and round(timeout * US) < after:
-            ending = Ending(round(timeout * US), "timeout", error=TIMED_OUT)
-        at = self.mono + ending.after
-        heapq.heappush(self._ends, (at, next(self._serial), run, run.attempt, ending))
-
-    def _ended(self, run: Run, ending: Ending) -> None:
-        policies = run.event.policies
-        once = policies.delivery == "at_most_once"
-        if ending.kind == "ok":
-            run.end("succeeded")
-        elif run.told and ending.kind != "timeout":
-            run.end("cancelled", "overlap")
-        elif ending.kind == "cancel" or (ending.kind == "snooze" and run.event.status == "deleted"):
-            run.end("cancelled")
-        elif ending.kind == "snooze" and not once:
-            run.attempts.append("cancelled")
-            assert ending.delay is not None
-            run.wait(self.now + ending.delay)
-        else:
-            self._failed(run, ending)
-        run.ended = self.now
-        if run.fate in ("failed", "timed_out"):
-            self._count_failures(run.event)
-
-    def _failed(self, run: Run, ending: Ending) -> None:
-        policies = run.event.policies
-        outcome = "timed_out" if ending.kind == "timeout" else "failed"
-        failures = sum(told in ("failed", "timed_out") for told in run.attempts) + 1
-        asked = ending.kind == "retry"
-        allowed = max(policies.retries, policies.max_attempts - 1) if asked else policies.retries
-        wanted = asked or (
-            policies.retries > 0
-            and (not policies.retry_on or bool(set(policies.retry_on) & set(ending.error)))
-            and not set(policies.give_up_on) & set(ending.error)
-        )
-        if policies.delivery == "at_most_once" or run.event.status == "deleted" or run.told:
-            wanted = False
-        if wanted and failures <= allowed:
-            run.attempts.append(outcome)
-            delay = ending.delay
-            run.wait(self.now + (self._delay(policies, failures) if delay is None else delay))
-        else:
-            run.end(outcome, "exhausted" if wanted else None)
-
-    def _delay(self, policies: Policies, failures: int) -> int:
-        factor: dict[str, int] = {
-            "constant": 1, "linear": failures, "exponential": 2 ** (failures - 1)
-        }  # fmt: skip
-        seconds = policies.retry_delay * factor[policies.retry_backoff]
-        return round(min(seconds, policies.retry_max_delay) * US)
-
-    def _count_failures(self, event: Event) -> None:
-        most = event.policies.pause_after_failures
-        if most is None or event.status != "active":
-            return
-        failed = 0
-        for run in sorted(event.runs, key=lambda run: -run.due):
-            if run.over and run.ended > event.streak_since and run.fate != "cancelled":
-                if run.fate == "succeeded":
-                    break
-                failed += run.fate != "skipped"
-        if failed >= most:
-            event.status, event.paused_until = "paused", None
-            self._park(event, "paused")
-
-    # -- parked ------------------------------------------------------------------------------------
-
-    def _park(self, event: Event, reason: str) -> None:
-        """Nothing waits any more, but what was moved ahead or is of a backfill: that may return."""
-        for run in event.open:
-            ahead = run.batch is not None or (run.moved_to or 0) > self.now
-            if not run.held and not run.attempt and (reason == "deleted" or not ahead):
-                run.end("skipped", reason)
-
-    def _resume(self, event: Event, until: int) -> None:
-        """Skip what was due up to ``until``, inclusive, and look at the event again."""
-        event.status, event.paused_until, event.streak_since = "active", None, self.now
-        self._skip(event, until, "paused")
-        for run in event.open:
-            if not run.held and not run.attempt and 0 < (run.moved_to or 0) <= until:
-                run.end("skipped", "paused")
-        if event.next_due is None:
-            event.status = "completed"
-
-    def _skip(self, event: Event, until: int, reason: str) -> None:
-        while event.next_due is not None and event.next_due <= until:
-            event.told[event.next_due] = ("skipped", reason)
-            event.next_due = event.trigger.next_us(event.next_due)

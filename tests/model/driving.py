@@ -1,4 +1,4 @@
-"""One world, lived through twice: by the reference, and by the real scheduler in virtual time."""
+"""One world, lived through by the real scheduler in virtual time."""
 
 from __future__ import annotations
 
@@ -6,100 +6,35 @@ import builtins
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import pendulum
+from tests.model.accounts import Account, BackfillAccount, Ids, span, until, wanted, where
 from tests.model.parts import US
-from tests.model.reference import Reference
-from tests.model.worlds import START, RandomWorld, Step
+from tests.model.worlds import RandomWorld, Step
 
 import kalends
-from kalends import Event, Fate, Gap, KalendsError, Registry
+from kalends import Event, Fate, Gap, KalendsError, Registry, ValidationFailed
 from kalends.clock import from_us, to_us
 from kalends.explanation import Explanation
-from kalends.policies import Policies
+from kalends.jobs.registry import Job
 from kalends.testing import VirtualScheduler
 from kalends.triggers import Trigger
+from kalends.verbs import Verbs
 
-__all__ = ["Account", "Real", "predict"]
-
-
-class Account(msgspec.Struct):
-    """What became of one event. Instants in seconds since the start."""
-
-    status: str
-    next_due: float | None
-    fates: dict[float, tuple[str, str | None]]
-    attempts: dict[float, list[str]]
-    manual: list[tuple[str, str | None]]
-
-
-def _seconds(us: int) -> float:
-    return (us - to_us(START)) / US
-
-
-# -- the reference -----------------------------------------------------------------------------
-
-
-def predict(world: RandomWorld) -> dict[str, Account]:
-    """The accounts as the reference keeps them."""
-    model = Reference(to_us(START), world.ending, world.limits)
-    for step in world.steps:
-        model.advance_to(step.at)
-        _PREDICTED[step.verb](model, step)
-    model.advance_to(world.end)
-    if not model.up:
-        model.start()
-    accounts = {}
-    for name, event in model.events.items():
-        due = event.next_due
-        accounts[name] = Account(
-            event.status,
-            None if due is None else _seconds(due),
-            {_seconds(at): fate for at, fate in model.ledger(name).items()},
-            {_seconds(at): told for at, told in model.attempts(name).items()},
-            sorted(model.manual(name), key=str),
-        )
-    return accounts
-
-
-def _policies(values: dict[str, Any]) -> Policies:
-    return Policies(**{key: value for key, value in values.items() if key != "trigger"})
-
-
-_PREDICTED: dict[str, Callable[[Reference, Step], None]] = {
-    "create": lambda model, step: model.create(
-        step.event, step.values["trigger"], _policies(step.values)
-    ),
-    "pause": lambda model, step: model.pause(step.event, _until(model.now, step)),
-    "resume": lambda model, step: model.resume(step.event),
-    "delete": lambda model, step: model.delete(step.event),
-    "trigger": lambda model, step: model.reschedule(step.event, step.values["trigger"]),
-    "policies": lambda model, step: model.set_policies(step.event, _policies(step.values)),
-    "skip_next": lambda model, step: model.skip_next(step.event, step.values["count"]),
-    "move_next": lambda model, step: model.move_next(step.event, _to(model.now, step)),
-    "trigger_now": lambda model, step: model.trigger_now(step.event),
-    "kill": lambda model, step: model.kill(),
-    "shut_down": lambda model, step: model.shut_down(),
-    "start": lambda model, step: model.start(),
-    "jump": lambda model, step: model.jump(step.values["seconds"] * US),
-}
-
-
-def _to(now: int, step: Step) -> int:
-    seconds: int = step.values["seconds"]
-    return (now // US + seconds) * US
-
-
-def _until(now: int, step: Step) -> int | None:
-    seconds = step.values.get("seconds")
-    return None if seconds is None else now + seconds * US
-
-
-# -- the real thing ----------------------------------------------------------------------------
-
+__all__ = ["Real"]
 
 _EXPECTED = ("TRANSITION_REFUSED", "EVENT_NOT_FOUND", "VALIDATION_FAILED")
 """What a verb may be refused for: a status that does not allow it, a rule that has ended."""
+
+
+class _Jobs(Registry):
+    """A job for each event, some of which may be gone for a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gone: set[str] = set()
+
+    def find(self, name: str) -> Job | None:
+        return None if name in self.gone else super().find(name)
 
 
 class Real:
@@ -107,20 +42,25 @@ class Real:
 
     def __init__(self, world: RandomWorld) -> None:
         self.world = world
-        registry = Registry()
-        registry.register(lambda: None, "work")
+        self.jobs = _Jobs()
         names = [step.event for step in world.steps if step.verb == "create"]
+        for name in names:
+            self.jobs.register(lambda: None, name)
         self.scheduler = VirtualScheduler(
-            start=START,
+            start=world.start,
             seed=world.seed,
-            registry=registry,
+            registry=self.jobs,
             durations={name: self._duration(name) for name in names},
             failures={name: self._failure(name) for name in names},
-            workers=64,
-            claim_ahead=0.01,  # as short as what lies between two things that matter
+            workers=4096,
+            claim_ahead=0.0,  # what is claimed ahead would be seen to be
             concurrency_limits=world.limits,
         )
+        self.client: Verbs = self.scheduler.reader()
+        """Somebody who changes the schedule while no process runs events."""
         self.ids: dict[str, str] = {}
+        self.backfills: list[tuple[str, str]] = []
+        """As (event, id)."""
         self._rules: dict[str, list[tuple[int, Trigger]]] = {}
         """By event: from which version on it had which rule."""
 
@@ -147,12 +87,16 @@ class Real:
 
         return failure
 
+    # -- living --------------------------------------------------------------------------------
+
     def live(self) -> dict[str, Account]:
         """Live through the whole world; what the ledger says then."""
         self.scheduler.start()
+        self.client.start()  # type: ignore[attr-defined]
         for step in self.world.steps:
             self._advance_to(step.at)
-            _DONE[step.verb](self, step)
+            if step.verb == "create" or not step.event or step.event in self.ids:
+                _DONE[step.verb](self, step)
         self._advance_to(self.world.end)
         if not self.scheduler.alive:
             self.scheduler.start()
@@ -164,63 +108,133 @@ class Real:
         verified = self.scheduler.verify()
         assert verified.ok, verified.violations
 
-    def explain(self, name: str, at: float) -> Explanation:
-        """Why an instant, in seconds since the start, ran or did not."""
-        instant = from_us(to_us(START) + round(at * US))
-        return self.scheduler.explain(self.ids[name], instant)
+    @property
+    def at_hand(self) -> Verbs:
+        """Where verbs are called."""
+        return self.scheduler if self.scheduler.alive else self.client
+
+    @property
+    def now(self) -> int:
+        return to_us(self.scheduler.now)
+
+    def explain(self, name: str, at: int) -> Explanation:
+        """Why an instant ran or did not."""
+        return self.scheduler.explain(self.ids[name], from_us(at))
 
     def _advance_to(self, mono: int) -> None:
         self.scheduler.advance((mono - self.scheduler.clock.monotonic_us) / US)
 
-    def event(self, step: Step) -> Event:
-        return self.scheduler.get_event(self.ids[step.event], deleted=True)
+    # -- verbs ---------------------------------------------------------------------------------
 
-    def on(self, step: Step, verb: Callable[..., Any], **values: Any) -> None:
+    def event(self, step: Step) -> Event:
+        return self.at_hand.get_event(self.ids[step.event], deleted=True)
+
+    def on(self, step: Step, verb: str, **values: Any) -> Any:
         """Call a verb on the event of the step, where its status allows that."""
         try:
-            verb(self.ids[step.event], **values)
+            return getattr(self.at_hand, verb)(self.ids[step.event], **values)
         except KalendsError as refusal:
             if refusal.code not in _EXPECTED:
                 raise
+            return None
 
     def create(self, step: Step) -> None:
-        event = self.scheduler.schedule_event(
-            "work", name=step.event, **{**step.values, "trigger": step.values["trigger"]}
-        )
+        try:
+            event = self.at_hand.schedule_event(
+                step.event, step.values["trigger"], name=step.event, **wanted(step)
+            )
+        except ValidationFailed:  # all of its instants have passed
+            return
         self.ids[step.event] = event.id
         self._rules[event.id] = [(event.version, event.trigger)]
 
     def reschedule(self, step: Step) -> None:
-        self.on(step, self.scheduler.update_event, trigger=step.values["trigger"])
+        self.on(step, "update_event", trigger=step.values["trigger"])
         event = self.event(step)
         if event.trigger != self._rules[event.id][-1][1]:
             self._rules[event.id].append((event.version, event.trigger))
 
+    def pause(self, step: Step) -> None:
+        end = until(self.now, step)
+        self.on(step, "pause_event", **({} if end is None else {"until": from_us(end)}))
+
+    def backfill(self, step: Step) -> None:
+        start, end = span(self.now, step)
+        found = self.on(
+            step,
+            "backfill",
+            start=from_us(start),
+            end=from_us(end),
+            limit=step.values["limit"],
+        )
+        if found is not None:
+            self.backfills.append((step.event, found.id))
+
+    def cancel_backfill(self, step: Step) -> None:
+        mine = [backfill_id for name, backfill_id in self.backfills if name == step.event]
+        if mine:
+            self.at_hand.cancel_backfill(mine[-1])
+
+    def end_process(self, step: Step) -> None:
+        if step.verb == "kill":
+            self.scheduler.kill()
+        else:
+            self.scheduler.shutdown(0.0)
+
+    # -- what the ledger says ------------------------------------------------------------------
+
+    def known_ids(self) -> Ids:
+        """Whatever chance depends on."""
+        found: Ids = dict(self.ids.items())
+        for name, event_id in self.ids.items():
+            for execution in _all(self.scheduler.list_executions, event_id=event_id):
+                found[name, to_us(execution.due)] = execution.id
+        return found
+
+    def accounts_of_backfills(self) -> list[BackfillAccount]:
+        accounts = []
+        for _, backfill_id in self.backfills:
+            found = self.scheduler.get_backfill(backfill_id)
+            fates: dict[str, int] = {}
+            for fate, count in found.fates.items():
+                fates[_begun_or_not(fate)] = fates.get(_begun_or_not(fate), 0) + count
+            resume = found.resume_from
+            accounts.append(
+                BackfillAccount(
+                    found.planned,
+                    found.existing,
+                    found.remaining,
+                    None if resume is None else to_us(resume),
+                    fates,
+                )
+            )
+        return accounts
+
     def _account(self, event_id: str) -> Account:
         scheduler = self.scheduler
         event = scheduler.get_event(event_id, deleted=True)
-        fates: dict[float, tuple[str, str | None]] = {}
-        attempts: dict[float, list[str]] = {}
+        fates: dict[int, tuple[str, str | None]] = {}
+        attempts: dict[int, list[str]] = {}
         manual: list[tuple[str, str | None]] = []
         for execution in _all(scheduler.list_executions, event_id=event_id, descending=False):
             told = (_begun_or_not(execution.fate), _word(execution.reason))
             if execution.manual:
                 manual.append(told)
                 continue
-            at = _seconds(to_us(execution.due))
+            at = to_us(execution.due)
             assert at not in fates
             fates[at] = told
             if execution.attempts:
                 attempts[at] = [_begun_or_not(item.outcome) for item in execution.attempts]
         for gap in _all(scheduler.list_gaps, event_id=event_id):
             for instant in self._instants(gap):
-                at = _seconds(to_us(instant))
+                at = to_us(instant)
                 assert at not in fates
                 fates[at] = (str(gap.fate), _word(gap.reason))
         due = event.next_due
         return Account(
             str(event.status),
-            None if due is None else _seconds(to_us(due)),
+            None if due is None else to_us(due),
             dict(sorted(fates.items())),
             dict(sorted(attempts.items())),
             sorted(manual, key=str),
@@ -255,36 +269,23 @@ def _word(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def _fields(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key != "seconds"}
-
-
 _DONE: dict[str, Callable[[Real, Step], object]] = {
     "create": Real.create,
-    "pause": lambda real, step: real.on(
-        step,
-        real.scheduler.pause_event,
-        **(
-            {}
-            if step.values["seconds"] is None
-            else {"until": real.scheduler.now.add(seconds=step.values["seconds"])}
-        ),
-    ),
-    "resume": lambda real, step: real.on(step, real.scheduler.resume_event),
-    "delete": lambda real, step: real.on(step, real.scheduler.delete_event),
+    "pause": Real.pause,
+    "resume": lambda real, step: real.on(step, "resume_event"),
+    "release": lambda real, step: real.on(step, "release_event"),
+    "delete": lambda real, step: real.on(step, "delete_event"),
     "trigger": Real.reschedule,
-    "policies": lambda real, step: real.on(step, real.scheduler.update_event, **step.values),
-    "skip_next": lambda real, step: real.on(
-        step, real.scheduler.skip_next, count=step.values["count"]
-    ),
-    "move_next": lambda real, step: real.on(
-        step,
-        real.scheduler.move_next,
-        to=from_us(_to(to_us(real.scheduler.now), step)),
-    ),
-    "trigger_now": lambda real, step: real.on(step, real.scheduler.trigger_now),
-    "kill": lambda real, step: real.scheduler.kill(),
-    "shut_down": lambda real, step: real.scheduler.shutdown(0.0),
+    "policies": lambda real, step: real.on(step, "update_event", **wanted(step)),
+    "skip_next": lambda real, step: real.on(step, "skip_next", count=step.values["count"]),
+    "move_next": lambda real, step: real.on(step, "move_next", to=from_us(where(real.now, step))),
+    "trigger_now": lambda real, step: real.on(step, "trigger_now", overlap=step.values["overlap"]),
+    "backfill": Real.backfill,
+    "cancel_backfill": Real.cancel_backfill,
+    "break": lambda real, step: real.jobs.gone.add(step.event),
+    "mend": lambda real, step: real.jobs.gone.discard(step.event),
+    "kill": Real.end_process,
+    "shut_down": Real.end_process,
     "start": lambda real, step: real.scheduler.start(),
     "jump": lambda real, step: real.scheduler.jump(step.values["seconds"]),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from kalends.policies import Policies
@@ -32,6 +32,16 @@ Script = Callable[[str, int, int], Ending]
 
 
 @dataclass
+class Told:
+    """Why an instant was skipped, and what decided that."""
+
+    reason: str
+    into: int | None = None
+    """For ``coalesced``: the instant that runs for it."""
+    policies: Policies | None = None
+
+
+@dataclass(eq=False)
 class Run:
     """One execution."""
 
@@ -39,10 +49,15 @@ class Run:
     due: int
     manual: bool = False
     moved_to: int | None = None
-    batch: str | None = None
+    batch: int | None = None
+    """The backfill that it belongs to."""
     ready_at: int = 0
     attempt: int = 0
     held: bool = False
+    begun: bool = False
+    """It is held, and its job runs: its jitter is over."""
+    begins_at: int = 0
+    """Where it is held and has not begun: when it will."""
     limit: str | None = None
     """The named limit that it counts towards while it is held."""
     told: bool = False
@@ -54,28 +69,58 @@ class Run:
     attempts: list[str] = field(default_factory=list)
     """The outcomes of the attempts that have ended."""
 
+    @property
+    def armed(self) -> bool:
+        """Held, and to begin later."""
+        return self.held and not self.begun
+
+    @property
+    def unbegun(self) -> bool:
+        """Over, and never begun: an account in which it stands says that it did not run."""
+        return self.over and not self.attempt
+
     def end(self, fate: str, reason: str | None = None) -> None:
         if self.held:
             self.attempts.append(fate)
-        self.fate, self.reason, self.over, self.held = fate, reason, True, False
+        self.fate, self.reason, self.over, self.held, self.begun = fate, reason, True, False, False
 
     def wait(self, ready_at: int) -> None:
-        self.held, self.ready_at = False, ready_at
+        self.held, self.begun, self.ready_at = False, False, ready_at
+
+    def give_back(self) -> None:
+        """It was claimed and has not begun: as if it had not been claimed."""
+        self.held = False
+        self.attempt -= 1
 
 
 @dataclass
+class Rule:
+    """What an event's rule was: from ``since`` to ``until``, both included."""
+
+    since: int
+    until: int
+    trigger: Trigger
+
+
+@dataclass(eq=False)
 class Event:
     """One event and its account."""
 
     name: str
+    id: str
     trigger: Trigger
     policies: Policies
     since: int
+    """Where the account of its present rule begins."""
     next_due: int | None
+    opened: int = 0
+    """Where its account begins."""
     status: str = "active"
     paused_until: int | None = None
     streak_since: int = 0
-    told: dict[int, tuple[str, str | None]] = field(default_factory=dict)
+    rules: list[Rule] = field(default_factory=list)
+    """Those it had before."""
+    told: dict[int, Told] = field(default_factory=dict)
     """Instants that were skipped."""
     runs: list[Run] = field(default_factory=list)
 
@@ -87,6 +132,11 @@ class Event:
     def held(self) -> list[Run]:
         """What is claimed or runs."""
         return [run for run in self.runs if run.held]
+
+    @property
+    def armed(self) -> list[Run]:
+        """What is claimed and has not begun."""
+        return [run for run in self.runs if run.armed]
 
     @property
     def busy(self) -> list[Run]:
@@ -102,6 +152,36 @@ class Event:
             if not run.held and not run.attempt and run.moved_to is None and run.batch is None
         ]
 
+    def accounted_to(self) -> int:
+        """The last instant that has a fate."""
+        return max([-1, *self.told, *(run.due for run in self.runs if not run.manual)])
+
     def last_told(self) -> int:
-        dues = [run.due for run in self.runs if not run.manual and run.batch is None]
-        return max([self.since - 1, *self.told, *dues])
+        """The last instant up to which nothing new may be told of it."""
+        return max(self.since - 1, self.accounted_to())
+
+    def close(self, until: int) -> None:
+        """Its rule ends here."""
+        if self.since <= until:
+            self.rules.append(Rule(self.since, until, self.trigger))
+        self.since = until + 1
+
+    def instants(self, start: int, end: int) -> Iterator[int]:
+        """What the rules of that time say in ``start <= instant < end``.
+
+        Where no rule was in force yet, the present one counts.
+        """
+        reached = start
+        for rule in self.rules:
+            if rule.until >= start and rule.since < end:
+                yield from self.trigger.between_us(reached, max(reached, rule.since))
+                reached = min(rule.until + 1, end)
+                yield from rule.trigger.between_us(max(rule.since, start), reached)
+        yield from self.trigger.between_us(reached, max(reached, end))
+
+    def rule_at(self, instant: int) -> Trigger:
+        """The rule that was in force; for the time before the account, the first that was."""
+        for rule in self.rules:
+            if rule.until >= instant:
+                return rule.trigger
+        return self.trigger

@@ -3,12 +3,16 @@
 Pure Python over lists: it looks at every instant one by one, keeps everything, and knows no actor,
 database, thread, span or claim. Time is in microseconds; ``now`` is the wall clock, which jumps,
 ``mono`` the time that really passes. What is due at one moment is settled before time goes on.
+
+While no process is ``up``, verbs still change the schedule: somebody opens the database to do so.
 """
 
 from __future__ import annotations
 
-from tests.model.deciding import Deciding
-from tests.model.parts import QUEUEING, Event, Run
+import copy
+
+from tests.model.backfilling import Backfilling
+from tests.model.parts import QUEUEING, Event, Run, Told
 
 from kalends.policies import Policies
 from kalends.triggers import Trigger
@@ -16,7 +20,7 @@ from kalends.triggers import Trigger
 __all__ = ["Reference"]
 
 
-class Reference(Deciding):
+class Reference(Backfilling):
     """The model: what may be done to a schedule, and what its ledger says then."""
 
     # -- processes and time itself -------------------------------------------------------------
@@ -25,11 +29,13 @@ class Reference(Deciding):
         """The process is gone; nobody is told."""
         self.up = False
         self._ends.clear()
+        self._refused.clear()
 
     def shut_down(self) -> None:
         """The process ends at once, in order: what ran is given up."""
         self.kill()
         for event in self.events.values():
+            self._give_back(event)
             self._give_up(event)
 
     def start(self) -> None:
@@ -40,8 +46,10 @@ class Reference(Deciding):
         self.settle()
 
     def _give_up(self, event: Event) -> None:
-        for run in event.open:
-            if run.held:
+        for run in event.held:
+            if run.armed and run.ready_at > self.now:
+                self._give_back_one(run)  # the clock was set back: its time has not come
+            else:
                 self._lose(run)
 
     def _lose(self, run: Run) -> None:
@@ -71,14 +79,17 @@ class Reference(Deciding):
         since, due = now + 1, trigger.next_us(now)
         if due is None:
             due = trigger.previous_us(now + 1)
-            assert due is not None
+            if due is None or trigger.previous_us(due) is not None:
+                return  # a rule of several instants that have all passed is refused
             since = due
-        self.events[name] = Event(name, trigger, policies, since, due)
+        event_id = self._ids.get(name, name)
+        self.events[name] = Event(name, event_id, trigger, policies, since, due, since)
         self.settle()
 
     def pause(self, name: str, until: int | None = None) -> None:
-        event = self.events[name]
+        event = self._changing(name)
         if event.status in ("active", "paused"):
+            self._take_back(event)
             event.status, event.paused_until = "paused", until
             self._park(event, "paused")
         self.settle()
@@ -87,12 +98,20 @@ class Reference(Deciding):
         event = self.events[name]
         if event.status == "paused":
             until = event.paused_until
-            self._resume(event, self.now if until is None else min(self.now, until - 1))
+            closing = self.now if until is None else min(self.now, until - 1)
+            self._return(event, closing, "paused")
+        self.settle()
+
+    def release(self, name: str) -> None:
+        event = self._changing(name)
+        if event.status == "quarantined":
+            self._return(event, self.now, "quarantined")
         self.settle()
 
     def delete(self, name: str) -> None:
-        event = self.events[name]
+        event = self._changing(name)
         if event.status != "deleted":
+            self._take_back(event)
             reason = "paused" if event.status == "paused" else "deleted"
             event.status = "deleted"
             self._undo(event)
@@ -100,18 +119,24 @@ class Reference(Deciding):
             for run in event.open:
                 if not run.held:
                     run.end("lost", "process_died")
-            self._skip(event, max(self.now, event.last_told()), reason)
+            closing = max(self.now, event.last_told())
+            self._skip(event, closing, reason)
+            event.close(closing)
             event.next_due = None
         self.settle()
 
     def reschedule(self, name: str, trigger: Trigger) -> None:
-        event = self.events[name]
-        if event.status == "deleted":
-            return
+        event = self._changing(name)
+        # What is refused changes nothing, not even what was claimed.
+        if event.status != "deleted" and self._reschedule(copy.deepcopy(event), trigger):
+            self._reschedule(event, trigger)
+        self.settle()
+
+    def _reschedule(self, event: Event, trigger: Trigger) -> bool:
         trigger = trigger.anchored(self.now)
+        self._take_back(event)
         if trigger == event.trigger:
-            return
-        before = event.next_due, dict(event.told), list(event.runs)
+            return True
         self._undo(event)
         told = event.last_told()
         closing = max(self.now, told)
@@ -119,28 +144,31 @@ class Reference(Deciding):
         if due is None:  # a rule of one instant that has passed is late, any other is refused
             due = trigger.previous_us(closing + 1)
             if due is None or due <= told or trigger.previous_us(due) is not None:
-                event.next_due, event.told, event.runs = before
-                return
+                return False
             closing = due - 1
         reason = "paused" if event.status == "paused" else "superseded"
         self._skip(event, closing, reason)
-        event.trigger, event.since, event.next_due = trigger, closing + 1, due
-        if event.status == "completed":
+        event.close(closing)
+        event.trigger, event.next_due = trigger, due
+        if event.status in ("completed", "quarantined"):
             event.status = "active"
-        self.settle()
+        return True
 
     def skip_next(self, name: str, count: int) -> None:
-        event = self.events[name]
+        event = self._changing(name)
         if event.status == "active":
+            self._take_back(event)
             for _ in range(count):
                 if event.next_due is not None:
-                    event.told[event.next_due] = ("skipped", "excluded_once")
+                    event.told[event.next_due] = Told("excluded_once")
                     self._pass_over(event)
         self.settle()
 
     def move_next(self, name: str, to: int) -> None:
-        event = self.events[name]
-        if event.status == "active" and event.next_due is not None:
+        event = self._changing(name)
+        if event.status == "active":
+            self._take_back(event)
+            assert event.next_due is not None
             event.runs.append(Run(event, event.next_due, moved_to=to, ready_at=to))
             self._pass_over(event)
         self.settle()
@@ -155,7 +183,7 @@ class Reference(Deciding):
         """What was told of the future goes with the rule: it was not due yet."""
         firm = max(
             [self.now, event.since - 1]
-            + [due for due, (_, reason) in event.told.items() if reason != "excluded_once"]
+            + [due for due, told in event.told.items() if told.reason != "excluded_once"]
             + [run.due for run in event.runs if not run.manual and run.moved_to is None]
         )
         left_out = [due for due in event.told if due > firm]
@@ -167,7 +195,7 @@ class Reference(Deciding):
         for due in left_out:
             del event.told[due]
         for run in moved:
-            if run.held or run.attempt or run.over:
+            if run.attempt:
                 run.manual = True
             else:
                 event.runs.remove(run)
@@ -175,41 +203,49 @@ class Reference(Deciding):
             event.next_due = event.trigger.next_us(firm)
 
     def set_policies(self, name: str, policies: Policies) -> None:
-        self.events[name].policies = policies
+        event = self._changing(name)
+        if event.status != "deleted":
+            self._take_back(event)
+            event.policies = policies
         self.settle()
 
-    def trigger_now(self, name: str) -> None:
+    def trigger_now(self, name: str, overlap: str | None = None) -> None:
         """One execution outside of the rule: the overlap policy decides as it does of others."""
         event = self.events[name]
-        if event.status != "deleted":
+        own = event.policies.overlap
+        refused = own == "allow_all" and overlap in QUEUEING
+        if event.status not in ("deleted", "quarantined") and not refused:
             run = Run(event, self.now, manual=True, ready_at=self.now)
-            self._ask(event, run)
             event.runs.append(run)
+            self._ask(event, run, own if overlap is None else overlap)
         self.settle()
 
-    def _ask(self, event: Event, run: Run) -> None:
-        overlap, held, room = event.policies.overlap, event.held, self._room(event)
+    def _ask(self, event: Event, run: Run, overlap: str) -> None:
+        held, room = event.held, self._room(event)
         mine = any(other.limit == event.policies.concurrency_limit for other in held)
         if room is not None and room <= 0 and (not mine or overlap == "allow_all"):
             return  # it waits for a place
-        waiting = event.waiting if overlap in QUEUEING else []
-        if overlap == "allow_all" or not (event.busy or waiting):
-            self._begin(run)
+        others = [other for other in event.busy if other is not run]
+        waiting = [other for other in event.waiting if other is not run and overlap in QUEUEING]
+        if overlap == "allow_all" or not (others or waiting):
+            self._claim(run)
         elif overlap == "skip":
             run.end("skipped", "overlap")
         elif overlap == "terminate_other":
-            for other in event.busy:
+            for other in others:
                 other.end("cancelled", "overlap")
-            self._begin(run)
+            self._claim(run)
         elif overlap == "buffer_one" and waiting:
             run.end("skipped", "overlap")
         elif overlap == "buffer_all" and len(waiting) >= event.policies.buffer_limit:
             run.end("skipped", "queue_full")
         else:
             if overlap == "cancel_other":
+                event.runs.remove(run)
                 self._cancel(event)
+                event.runs.append(run)
             if not held and (overlap == "cancel_other" or not waiting):
-                self._begin(run)
+                self._claim(run)
 
     # -- the ledger ----------------------------------------------------------------------------
 
@@ -218,7 +254,8 @@ class Reference(Deciding):
         event = self.events[name]
         runs = {run.due: (run.fate, run.reason) for run in event.runs if not run.manual}
         assert not set(runs) & set(event.told)
-        return dict(sorted({**event.told, **runs}.items()))
+        told = {due: ("skipped", told.reason) for due, told in event.told.items()}
+        return dict(sorted({**told, **runs}.items()))
 
     def attempts(self, name: str) -> dict[int, list[str]]:
         """The outcome of each attempt at each instant that was begun."""

@@ -3,6 +3,9 @@
 Instants lie on whole seconds, what is done to the schedule a little after half of one, and
 everything a job does takes a whole number of seconds and a little more: so no two things that
 matter happen at one moment, and an order between them need not be guessed.
+
+A world has a *theme*: what it has most of. Else what is rare would hardly ever meet what it
+concerns: a new rule an instant that is due and undecided, a kill a backfill under way.
 """
 
 from __future__ import annotations
@@ -14,20 +17,43 @@ from typing import Any
 
 import pendulum
 from tests.model.parts import US, Ending
+from tests.model.rules import policies, rule
 
-from kalends.clock import from_us
-from kalends.triggers import Trigger, cron, every, once
+__all__ = ["RandomWorld", "Step", "make_world"]
 
-START = pendulum.datetime(2027, 3, 28, tz="UTC")
-"""An hour before the clocks of Europe go forward."""
 _LITTLE = 30_100
 """Microseconds beyond a whole second that an attempt takes: eight of them make no quarter."""
 _HALF = 507_100
 """Microseconds after a whole second at which something is done."""
-
-OVERLAPS = ("skip", "buffer_one", "buffer_all", "cancel_other", "terminate_other", "allow_all")
 _ERRORS = (("ValueError",), ("ConnectionError", "OSError"), ("KeyError", "LookupError"))
-CATCH_UPS = ("skip", "latest", "earliest", "all")
+_CHANGES = (  # of clocks, somewhere
+    pendulum.datetime(2027, 3, 28, 1, tz="UTC"),
+    pendulum.datetime(2027, 10, 31, 1, tz="UTC"),
+    pendulum.datetime(2027, 3, 14, 7, tz="UTC"),
+    pendulum.datetime(2027, 11, 7, 6, tz="UTC"),
+    pendulum.datetime(2027, 4, 3, 15, tz="UTC"),
+    pendulum.datetime(2027, 10, 2, 15, 30, tz="UTC"),
+)
+_COMMON = ("pause", "resume", "trigger", "policies", "trigger_now", "skip_next", "move_next")
+_VERBS = {
+    "any": (
+        *_COMMON, *_COMMON, "delete", "kill", "kill", "kill", "shut_down", "jump", "jump", "create",
+        "backfill", "backfill", "cancel_backfill", "break", "release",
+    ),
+    "edits": (*_COMMON, "trigger", "trigger", "trigger", "delete", "kill", "policies"),
+    "backfills": (
+        "pause", "resume", "backfill", "backfill", "backfill", "cancel_backfill", "kill", "kill",
+        "trigger", "shut_down", "skip_next", "jump",
+    ),
+    "breakage": ("break", "break", "release", "release", "trigger", "trigger_now", "backfill",
+                 "move_next", "pause", "delete", "kill"),
+}  # fmt: skip
+_JITTER = {"any": 0.2, "edits": 0.8, "backfills": 0.2, "breakage": 0.3}
+_OFFLINE = {
+    "create", "pause", "resume", "delete", "trigger", "policies", "skip_next", "move_next",
+    "backfill", "cancel_backfill", "break", "mend", "release", "jump",
+}  # fmt: skip
+"""What may be done while no process runs events: the rest needs one."""
 
 
 @dataclass
@@ -45,6 +71,7 @@ class RandomWorld:
     """A schedule, its jobs and its accidents, all from one seed."""
 
     seed: int
+    start: pendulum.DateTime
     end: int
     """Microseconds of real time."""
     limits: dict[str, int]
@@ -66,24 +93,30 @@ class RandomWorld:
 def make_world(seed: int) -> RandomWorld:
     """The world of a seed."""
     rng = random.Random(seed)
+    theme = rng.choice(("any", "any", "edits", "edits", "backfills", "backfills", "breakage"))
     length = rng.choice((120, 300, 900))
+    start = rng.choice(_CHANGES).subtract(seconds=rng.randint(0, length))
+    maker = _Maker(rng, theme, start)
     names = [f"event-{number}" for number in range(rng.randint(1, 3))]
-    steps = [
-        Step(0, "create", name, {"trigger": rule(rng, START), **policies(rng)}) for name in names
-    ]
-    for _ in range(rng.randint(0, 8)):
-        steps += list(_accident(rng, names, rng.randrange(1, length)))
+    steps = [maker.create(0, name) for name in names]
+    for _ in range(rng.randint(0, 8) if theme == "any" else rng.randint(3, 12)):
+        steps += list(maker.accident(names, rng.randrange(1, length)))
     steps = _in_order(steps)
     end = max(length * US, steps[-1].at // US * US + 60 * US) + _HALF
-    return RandomWorld(seed, end, {"one": 1, "two": 2}, steps)
+    return RandomWorld(seed, start, end, {"one": 1, "two": 2}, steps)
 
 
 def _in_order(steps: list[Step]) -> list[Step]:
-    """The steps by time, no two at one moment, and none while no process is there to take it."""
+    """The steps by time, no two at one moment; in an outage, only what needs no process."""
     kept: list[Step] = []
+    known: set[str] = set()
     back: Step | None = None
     for step in sorted(steps, key=lambda step: step.at):
-        if back is not None and step is not back:
+        if step.verb == "create":
+            known.add(step.event)
+        if step.event and step.event not in known:
+            continue
+        if back is not None and step is not back and step.verb not in _OFFLINE:
             continue
         if step.verb == "start":
             if step is not back:
@@ -97,77 +130,65 @@ def _in_order(steps: list[Step]) -> list[Step]:
     return kept
 
 
-def _accident(rng: random.Random, names: list[str], second: int) -> Iterator[Step]:
-    at, name = second * US + _HALF, rng.choice(names)
-    verb = rng.choice(
-        ("pause", "pause", "resume", "resume", "delete", "trigger", "policies", "kill", "kill",
-         "shut_down", "jump", "trigger_now", "skip_next", "move_next")
-    )  # fmt: skip
-    if verb == "pause":
-        seconds = rng.choice((None, 20, 60))
-        yield Step(at, verb, name, {"seconds": seconds})
-    elif verb == "trigger":
-        yield Step(at, verb, name, {"trigger": rule(rng, START.add(seconds=second))})
-    elif verb == "policies":
-        yield Step(at, verb, name, policies(rng))
-    elif verb in ("kill", "shut_down"):
-        back = Step(at + rng.choice((1, 7, 30, 200, 4000)) * US, "start")
-        yield Step(at, verb, values={"back": back})
-        yield back
-    elif verb == "jump":
-        yield Step(at, verb, values={"seconds": rng.choice((-30, -3, 4, 50, 3600))})
-    elif verb == "skip_next":
-        yield Step(at, verb, name, {"count": rng.choice((1, 1, 2))})
-    elif verb == "move_next":
-        yield Step(at, verb, name, {"seconds": rng.choice((1, 5, 40))})
-    else:
-        yield Step(at, verb, name)
+class _Maker:
+    """Makes what befalls a world."""
+
+    def __init__(self, rng: random.Random, theme: str, start: pendulum.DateTime) -> None:
+        self.rng = rng
+        self.theme = theme
+        self.start = start
+
+    def create(self, at: int, name: str) -> Step:
+        return Step(at, "create", name, {"trigger": self.rule(at // US), **self.policies()})
+
+    def policies(self) -> dict[str, Any]:
+        given = policies(self.rng)
+        if self.theme == "edits" and self.rng.random() < 0.4:
+            given["concurrency_limit"] = "one"
+        return given
+
+    def rule(self, second: int) -> Any:
+        return rule(self.rng, self.start, second, _JITTER[self.theme])
+
+    def accident(self, names: list[str], second: int) -> Iterator[Step]:
+        rng, at = self.rng, second * US + _HALF
+        name, verb = rng.choice(names), rng.choice(_VERBS[self.theme])
+        if verb in ("kill", "shut_down"):
+            back = Step(at + rng.choice((1, 7, 30, 200, 4000)) * US, "start")
+            yield Step(at, verb, values={"back": back})
+            yield back
+        elif verb == "jump":
+            yield Step(at, verb, values={"seconds": rng.choice((-30, -3, 4, 50, 3600))})
+        elif verb == "create":
+            names.append(f"event-{len(names)}")
+            yield self.create(at, names[-1])
+        elif verb == "break":
+            yield Step(at, verb, name)
+            yield Step(at + rng.choice((5, 30, 100, 300)) * US, "mend", name)
+        else:
+            yield Step(at, verb, name, self._values(verb, second))
+
+    def _values(self, verb: str, second: int) -> dict[str, Any]:
+        rng = self.rng
+        if verb == "pause":
+            return {"seconds": rng.choice((None, 20, 60))}
+        if verb == "trigger":
+            return {"trigger": self.rule(second)}
+        if verb == "policies":
+            return self.policies()
+        if verb == "skip_next":
+            return {"count": rng.choice((1, 1, 2))}
+        if verb == "move_next":
+            return {"seconds": rng.choice((1, 5, 40))}
+        if verb == "trigger_now":
+            return {"overlap": rng.choice((None, None, *_OVERRIDES))}
+        if verb == "backfill":
+            return {
+                "back": rng.choice((20, 60, 200, 200, 5000)),
+                "length": rng.choice((10, 60, 10_000, 10_000)),
+                "limit": rng.choice((1, 4, 30, 30)),
+            }
+        return {}
 
 
-def rule(rng: random.Random, around: pendulum.DateTime) -> Trigger:
-    """A rule that is due now and then within the world's length."""
-    found: Trigger = rng.choice(
-        (
-            every(seconds=rng.choice((2, 3, 5, 10, 17, 60)), anchor=START),
-            cron(f"*/{rng.choice((5, 7, 20))} * * * * *", tz="Europe/Oslo"),
-            cron("* * * * *", tz="Europe/Oslo"),
-            cron("15 30 2 * * *", tz="Europe/Oslo"),
-            once(around.add(seconds=rng.randint(1, 100))),
-            every(seconds=7, anchor=START) | every(seconds=10, anchor=START),
-            every(seconds=2, anchor=START) - every(seconds=6, anchor=START),
-            every(seconds=9, anchor=START).limit(rng.randint(1, 12), anchor=START),
-        )
-    )
-    return found
-
-
-def policies(rng: random.Random) -> dict[str, Any]:
-    """Policies as keywords; what is not there is the default."""
-    retries = rng.choice((0, 0, 1, 3))
-    once_only = rng.random() < 0.2
-    given: dict[str, Any] = {
-        "catch_up": rng.choice(CATCH_UPS),
-        "catch_up_window": float(rng.choice((10, 100, 86_400))),
-        "catch_up_limit": rng.choice((2, 5, 100)),
-        "overlap": rng.choice(OVERLAPS),
-        "buffer_limit": rng.choice((1, 3, 1000)),
-        "delivery": "at_most_once" if once_only else "at_least_once",
-        "max_attempts": rng.choice((1, 2, 5)),
-        "retries": 0 if once_only else retries,
-        "retry_delay": float(rng.choice((1, 3))),
-        "retry_backoff": rng.choice(("constant", "linear", "exponential")),
-        "retry_max_delay": float(rng.choice((2, 60))),
-        "retry_jitter": 0.0,
-        "retry_on": rng.choice(((), (), ("OSError",), ("ValueError", "LookupError"))),
-        "give_up_on": rng.choice(((), (), ("ValueError",))),
-        "timeout": rng.choice((None, None, 4.0151, 15.0151)),
-        "pause_after_failures": rng.choice((None, None, None, 2, 4)),
-        "priority": rng.choice((0, 0, 5, -5)),
-        "concurrency_limit": rng.choice((None, None, None, "one", "two")),
-    }
-    return given
-
-
-def wall(us: int) -> pendulum.DateTime:
-    """An instant for people."""
-    return from_us(us)
+_OVERRIDES = ("skip", "buffer_one", "buffer_all", "cancel_other", "terminate_other", "allow_all")
