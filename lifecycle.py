@@ -14,8 +14,8 @@ No caller holds a lock that another one needs, so a signal handler may call eith
 interrupted the main thread. From inside one of the scheduler's own jobs ``stop`` only
 begins, because that job would wait for itself; so it does on a gevent hub's own greenlet (where a
 patched process runs most signal handlers), because nothing may wait there. At the end of the
-interpreter, where threads cannot be started any more, ``stop`` runs on the calling one. A forked
-child is refused.
+interpreter, where threads cannot be started any more, ``stop`` runs on the calling one. A child
+forked from the process that started the scheduler is refused.
 """
 
 from __future__ import annotations
@@ -89,11 +89,22 @@ class Lifecycle:
             raise system.failure_again()
         return system
 
+    @property
+    def forked(self) -> bool:
+        """Whether this is a child of the process that started the scheduler.
+
+        One that nobody has started yet has opened nothing: it belongs to whoever starts it.
+        """
+        pid = current_pid()
+        if pid != self._pid and self.state == "new":
+            self._pid = pid
+        return pid != self._pid
+
     def check_process(self) -> None:
-        """Raise ``ForkedError`` in a child of the process that made the scheduler."""
-        if current_pid() != self._pid:
+        """Raise ``ForkedError`` in a child of the process that started the scheduler."""
+        if self.forked:
             raise ForkedError(
-                "this process was forked from the one that made the scheduler; make its own",
+                "this process was forked from the one that started the scheduler; make its own",
                 parent=self._pid,
                 child=current_pid(),
             )

@@ -19,7 +19,6 @@ from kalends.actors.proxies import ExecutionsProxy, HousekeeperProxy, LoopProxy
 from kalends.clock import Clock, SystemClock
 from kalends.definitions import DefinitionChecker
 from kalends.errors import ValidationFailed
-from kalends.futures import current_pid
 from kalends.jobs.executors.base import Executor
 from kalends.jobs.executors.choice import choose_executors
 from kalends.jobs.registry import Registry, default_registry
@@ -102,7 +101,6 @@ class Scheduler(Verbs):
         self._on_failure = on_failure
         # Refuses a wrong URL now, opens nothing, and fixes what a relative path is relative to.
         self._database = open_storage(database, self.settings).dialect.location
-        self._pid = current_pid()
         self._life = Lifecycle(self._make_system)
         kinds = {name: executor.coroutines for name, executor in self._executors.items()}
         checker = DefinitionChecker(self.registry, self.settings, self._clock, kinds)
@@ -181,20 +179,20 @@ class Scheduler(Verbs):
 
     def __exit__(self, *_: object) -> None:
         # A forked child that leaves the block (sys.exit) has nothing to end here.
-        if current_pid() == self._pid:
+        if not self._life.forked:
             self.shutdown()
 
     async def __aenter__(self) -> Self:
         return await self.astart()
 
     async def __aexit__(self, *_: object) -> None:
-        if current_pid() == self._pid:
+        if not self._life.forked:
             await self.ashutdown()
 
     def status(self) -> SchedulerStatus:
         """State, actors, storage and counts as they are now. Never waits, in any state."""
         enabled = self.settings.enabled
-        if current_pid() != self._pid:
+        if self._life.forked:
             return SchedulerStatus(state="forked", enabled=enabled)
         state, system = self._life.state, self._life.system
         if system is None:
