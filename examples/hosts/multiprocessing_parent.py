@@ -31,16 +31,17 @@ def child(number: int) -> None:
 def main(methods: list[str]) -> None:
     """Start children by each method, wait for them and for what they asked for."""
     with scheduling.start() as scheduler:
-        children = [
-            multiprocessing.get_context(method).Process(target=child, args=(number,))
-            for number, method in enumerate(methods)
-        ]
-        for process in children:
-            process.start()
+        children = []
+        for number, method in enumerate(methods):
+            multiprocessing.set_start_method(method, force=True)
+            children.append(multiprocessing.Process(target=child, args=(number,)))
+            children[-1].start()
         for process in children:
             process.join(30)
         reminders = scheduler.list_events(job="remind").items
-        while any(scheduler.get_event(event.id).status == "active" for event in reminders):
+        while not all(
+            scheduler.count_executions(event_id=event.id, fate="succeeded") for event in reminders
+        ):
             scheduler.wait(0.02)
         codes = [process.exitcode for process in children]
         print(os.getpid(), codes, len(reminders))

@@ -19,7 +19,7 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable
     """``POST /remind?text=…`` schedules, ``GET /`` tells what has run."""
     if environ["PATH_INFO"] == "/remind":
         (text,) = parse_qs(environ["QUERY_STRING"])["text"]
-        answer = {"event": scheduling.remind_soon(text).id}
+        answer: dict[str, Any] = {"event": scheduling.remind_soon(text).id}
     else:
         ran = scheduling.scheduler.count_executions(fate="succeeded")
         answer = {"pid": os.getpid(), "ran": ran}

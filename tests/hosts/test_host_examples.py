@@ -71,7 +71,7 @@ class Host:
             verification = client.verify()
             assert verification.ok, verification
             event = client.list_events(name="tick").items[0]
-            fates = {}
+            fates: dict[str, str] = {}
             cursor = None
             while True:
                 page = client.list_executions(event_id=event.id, limit=1000, cursor=cursor)
@@ -307,3 +307,9 @@ def test_a_notebook_runs_events_while_its_cells_wait(run: Callable[..., Host]) -
     host = run("-c", KERNEL)
     assert host.process.wait(60) == 0, host.said.read_text()
     assert host.said.read_text() == "events were run\nsample running\nTrue\n"
+
+
+def test_every_host_is_in_the_documentation() -> None:
+    page = (HOSTS.parents[1] / "docs" / "embedding.md").read_text(encoding="utf-8")
+    missing = [file.name for file in HOSTS.glob("*.py") if f"`{file.name}`" not in page]
+    assert missing == ["scheduling.py"]
