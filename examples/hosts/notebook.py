@@ -1,4 +1,6 @@
-# %% A notebook: cells run one after the other on an event loop that goes on in between.
+# %%
+"""A notebook: cells run one after the other on an event loop that goes on in between."""
+
 # ruff: noqa: F704, PLE1142
 # mypy: disable-error-code="top-level-await"
 import asyncio

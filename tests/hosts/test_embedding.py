@@ -104,9 +104,7 @@ spinner.kill()
     )
 
 
-def test_under_asyncio_the_loop_is_never_blocked(host: Host) -> None:
-    """What is asked for cannot be answered until the loop has turned a hundred times more."""
-    host("""
+NEVER_BLOCKED = """
 import asyncio
 import apsw
 from kalends import EventNotFound, every
@@ -167,7 +165,12 @@ asyncio.run(main("1.db"))
 leaks = Leaks()
 asyncio.run(main("2.db"))
 leaks.check()
-""")
+"""
+
+
+def test_under_asyncio_the_loop_is_never_blocked(host: Host) -> None:
+    """What is asked for cannot be answered until the loop has turned a hundred times more."""
+    host(NEVER_BLOCKED)
 
 
 def test_a_cancelled_start_under_asyncio_leaves_nothing(host: Host) -> None:
