@@ -14,7 +14,8 @@ from kalends.clock import Clock
 from kalends.drafts import Changes, Definition
 from kalends.errors import KalendsError, ValidationFailed, did_you_mean
 from kalends.jobs.codec import encode_arguments, type_name
-from kalends.jobs.registry import Job, Registry, check_fit
+from kalends.jobs.references import reference_of
+from kalends.jobs.registry import Job, Kind, Registry, check_fit
 from kalends.policies import CatchUp, Delivery, Overlap, Policies, RetryBackoff, consistent
 from kalends.settings import POLICY_RANGES, Settings
 from kalends.triggers import Cron, Interval, Once, Trigger, from_json
@@ -82,9 +83,9 @@ class DefinitionChecker:
         registry: Registry,
         settings: Settings,
         clock: Clock,
-        executors: Mapping[str, bool],
+        executors: Mapping[str, Kind],
     ) -> None:
-        """``executors``: by name, whether each is for coroutine functions."""
+        """``executors``: by name, what each is for."""
         self._registry = registry
         self._settings = settings
         self._clock = clock
@@ -173,7 +174,10 @@ class DefinitionChecker:
         job = self._registry.get(self._registry.name_of(value))
         chosen = self._executor(executor, "executor") or self._executor(job.executor, "job")
         assert chosen is not None
-        check_fit(job, chosen, coroutines=self._executors[chosen])
+        kind = self._executors[chosen]
+        check_fit(job, chosen, kind)
+        if kind.isolated:
+            reference_of(job)
         return job
 
     def _executor(self, value: object, path: str) -> str | None:

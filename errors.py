@@ -142,7 +142,10 @@ class NotInitialized(KalendsError):
 
 
 class ForkedError(KalendsError):
-    """The caller is a forked child using its parent's scheduler. It must open its own."""
+    """The caller is a child process using its parent's scheduler. It must open its own.
+
+    One that only imports its parent's program, to run jobs for it, must not.
+    """
 
     code = "FORKED"
 

@@ -29,6 +29,7 @@ from gevent._hub_local import get_hub_if_exists
 
 from kalends.errors import AskTimeout, ForkedError, KalendsError, NotInitialized
 from kalends.futures import Future, current_pid, may_wait
+from kalends.jobs.executors.process_orders import loads_jobs
 from kalends.native import NativeThread, allocate_lock, get_ident
 from kalends.shutdown import CLOSE_TIMEOUT, Deadline, ShutdownReport
 from kalends.system import System
@@ -139,6 +140,11 @@ class Lifecycle:
 
     def _ask_for(self, mine: _Start) -> _Start:
         """The start to wait for: ``mine``, begun, or that of somebody who was faster."""
+        if loads_jobs():
+            raise ForkedError(
+                "this process imports its parent's program to run jobs for it; there, put what"
+                ' starts a scheduler below if __name__ == "__main__":'
+            )
         live = self._live
         if live is not None and not self._starts:
             self._check_usable(live)

@@ -102,8 +102,7 @@ class Scheduler(Verbs):
         # Refuses a wrong URL now, opens nothing, and fixes what a relative path is relative to.
         self._database = open_storage(database, self.settings).dialect.location
         self._life = Lifecycle(self._make_system)
-        kinds = {name: executor.coroutines for name, executor in self._executors.items()}
-        checker = DefinitionChecker(self.registry, self.settings, self._clock, kinds)
+        checker = DefinitionChecker(self.registry, self.settings, self._clock, self._executors)
         self.events = EventsProxy(lambda: self._life.running().event_manager.ref, checker)
         self.executions = ExecutionsProxy(lambda: self._life.running().tracker.ref)
         self.loop = LoopProxy(lambda: self._life.running().loop.ref)

@@ -46,6 +46,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Executions that wait for a place on one executor, at most; what comes then is skipped. None:
     as many as ``claim_limit`` lets in.
     """
+    process_workers: int = 2
+    """Processes that run jobs of the executor ``process``, at most."""
+    process_memory_limit: int | None = None
+    """How much address space each of them may take; None: as much as the system gives."""
+    process_max_jobs: int | None = None
+    """A process is replaced after so many jobs; None: it goes on."""
     cancel_grace: float = 1.0
     """How long a job that was told to stop may take to do so, before it is stopped."""
     claim_ahead: float = 0.25
@@ -148,6 +154,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "greenlets": (1, 1_000_000),
     "coroutines": (1, 1_000_000),
     "queue_limit": (0, 10_000_000),
+    "process_workers": (1, 4096),
+    "process_memory_limit": (64 * 2**20, 10**15),
+    "process_max_jobs": (1, 10**9),
     "cancel_grace": (0.0, 3600.0),
     "claim_ahead": (0.0, 60.0),
     "claim_batch": (1, 100_000),

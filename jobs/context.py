@@ -26,8 +26,10 @@ __all__ = ["Cancellation", "ExecutionContext", "current", "enter"]
 class Cancellation(Protocol):
     """Where a context looks whether, and by when, its execution is to stop."""
 
-    cancelled: bool
-    deadline_us: int | None
+    @property
+    def cancelled(self) -> bool: ...
+    @property
+    def deadline_us(self) -> int | None: ...
 
 
 class ExecutionContext:

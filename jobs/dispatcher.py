@@ -114,7 +114,7 @@ class Dispatcher:
             hint = did_you_mean(name, self._executors)
             raise ValidationFailed(f"there is no executor {name!r}{hint}", path="executor")
         if job is not None:
-            check_fit(job, name, coroutines=executor.coroutines)
+            check_fit(job, name, executor)
         task.executor = executor
         return name
 

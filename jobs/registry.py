@@ -18,7 +18,7 @@ import re
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, overload
+from typing import Any, NamedTuple, Protocol, TypeVar, overload
 
 from kalends.errors import ConflictError, JobNotFound, ValidationFailed, did_you_mean
 from kalends.jobs.codec import decode_arguments
@@ -26,7 +26,7 @@ from kalends.jobs.typed import Parameters
 from kalends.native import allocate_lock
 from kalends.refusals import checking
 
-__all__ = ["Job", "Registry", "check_fit", "default_registry"]
+__all__ = ["Job", "Kind", "Registry", "check_fit", "default_registry"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -253,20 +253,44 @@ def _job(function: Any, name: Callable[[], object], executor: object) -> Job:
     coroutine = kind == "coroutine"
     chosen = executor or (_AWAITED if coroutine else _CALLED)
     job = Job(_check_name(name()), function, chosen, coroutine)
-    if chosen in _COROUTINES:
-        check_fit(job, chosen, coroutines=_COROUTINES[chosen])
+    if chosen in _KINDS:
+        check_fit(job, chosen, _KINDS[chosen])
     return job
 
 
-_COROUTINES = {"thread": False, "greenlet": False, "process": False, "asyncio": True}
-"""The executors there are by default, and whether each is for coroutine functions."""
+class Kind(Protocol):
+    """What an executor's jobs have to be."""
+
+    @property
+    def coroutines(self) -> bool:
+        """Coroutine functions, not plain ones."""
+
+    @property
+    def isolated(self) -> bool:
+        """Functions that another process can find by import."""
 
 
-def check_fit(job: Job, executor: str, *, coroutines: bool) -> None:
+class _Kind(NamedTuple):
+    coroutines: bool = False
+    isolated: bool = False
+
+
+_KINDS: dict[str, Kind] = {
+    "thread": _Kind(),
+    "greenlet": _Kind(),
+    "process": _Kind(isolated=True),
+    "asyncio": _Kind(coroutines=True),
+}
+"""The executors there are by default."""
+
+
+def check_fit(job: Job, executor: str, kind: Kind) -> None:
     """Raises ``ValidationFailed`` where an executor is not for this kind of function."""
-    if job.coroutine in (coroutines, None):
-        return
-    if job.coroutine:
+    if job.coroutine in (kind.coroutines, None):
+        if not kind.isolated or "<" not in getattr(job.function, "__qualname__", "<"):
+            return
+        why = "is a lambda, lies inside of a function or has no name: no other process finds it"
+    elif job.coroutine:
         why = "is a coroutine function: calling it there would not run its body"
     else:
         why = "is no coroutine function (async def): while it runs, nothing else there would"

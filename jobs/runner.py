@@ -367,5 +367,5 @@ class Runner:
         """Tell all running jobs, through their contexts, to stop; how many there are."""
         with self._lock:
             for task in self._tasks.begun.values():
-                task.cancelled = True
+                task.tell_to_stop()
             return len(self._tasks.begun)

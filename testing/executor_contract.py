@@ -203,6 +203,7 @@ class ExecutorContract(BoundsContract):
         made = model.fresh("other")
         assert (made.name, made.capacity, made.queue_limit) == ("other", 3, 7)
         assert made.coroutines is model.coroutines
+        assert made.isolated is model.isolated
         owner = RecordingOwner()
         made.start()
         model.stop(self.patience)

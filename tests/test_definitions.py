@@ -21,9 +21,12 @@ from kalends import (
     once,
 )
 from kalends.definitions import MAX_BULK, DefinitionChecker
+from kalends.jobs.executors.thread import ThreadExecutor
+from kalends.jobs.registry import Kind
 from kalends.testing import ManualClock
 from kalends.triggers import Trigger
 
+THREADS: dict[str, Kind] = {"thread": ThreadExecutor(1)}
 FAR = once(pendulum.datetime(2090, 1, 1, tz="UTC"))
 
 
@@ -41,7 +44,7 @@ def noop(*_: object, **__: object) -> None:
 @pytest.fixture
 def checker(registry: Registry) -> DefinitionChecker:
     return DefinitionChecker(
-        registry, Settings(policies=Policies(max_attempts=7)), ManualClock(), {"thread": False}
+        registry, Settings(policies=Policies(max_attempts=7)), ManualClock(), THREADS
     )
 
 
@@ -165,9 +168,7 @@ def test_a_missing_field_is_named(checker: DefinitionChecker) -> None:
 
 
 def test_arguments_beyond_the_limit_are_refused(registry: Registry) -> None:
-    checker = DefinitionChecker(
-        registry, Settings(max_arguments=100), ManualClock(), {"thread": False}
-    )
+    checker = DefinitionChecker(registry, Settings(max_arguments=100), ManualClock(), THREADS)
     with pytest.raises(PayloadTooLarge) as caught:
         checker.definition({"job": noop, "trigger": FAR, "args": ["x" * 200]})
     assert caught.value.details["limit"] == 100
@@ -219,7 +220,7 @@ def test_changes_are_checked_like_definitions(checker: DefinitionChecker) -> Non
 
 def test_a_limit_is_one_that_the_settings_have(registry: Registry) -> None:
     settings = Settings.load(environ={}, concurrency_limits={"warehouse": 2})
-    checker = DefinitionChecker(registry, settings, ManualClock(), {"thread": False})
+    checker = DefinitionChecker(registry, settings, ManualClock(), THREADS)
     values = {"job": noop, "trigger": FAR, "concurrency_limit": "warehouse"}
     assert checker.definition(values).policies.concurrency_limit == "warehouse"
     assert checker.changes({"concurrency_limit": None}).policies == {"concurrency_limit": None}
@@ -235,7 +236,7 @@ def test_what_the_settings_say_of_a_limit_can_be_left_out_by_an_event(registry: 
     settings = Settings.load(
         environ={}, concurrency_limits={"db": 2}, policies={"concurrency_limit": "db"}
     )
-    checker = DefinitionChecker(registry, settings, ManualClock(), {"thread": False})
+    checker = DefinitionChecker(registry, settings, ManualClock(), THREADS)
     values = {"job": noop, "trigger": FAR}
     assert checker.definition(values).policies.concurrency_limit == "db"
     free = checker.definition({**values, "concurrency_limit": None})

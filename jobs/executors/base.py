@@ -28,29 +28,31 @@ The contract, held by ``kalends.testing.executor_contract`` for every kind:
   given, so that it can be started again, and those may be given to several.
 - Where ``coroutines`` is true its jobs are coroutine functions, and it awaits what they return;
   where it is false they are plain functions. Whoever submits sees to that.
+- Where ``isolated`` is true its jobs are found by import (``kalends.jobs.references``); it refuses
+  the others.
 - After a fork, the child's copy has no workers: ``submit`` raises ``ForkedError`` there and
   ``stop`` returns at once.
 
 An executor of jobs in this process calls ``task.run``; others call ``prepare``, ``begin``, run the
-job their own way, and then ``succeed`` or ``fail``.
+job their own way, and then ``succeed``, ``fail`` or, with what was made of either elsewhere,
+``answer``. Where the job does not see the task, ``herald`` carries to it that it is told to stop.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextvars import Context
-from types import CoroutineType
 from typing import Any, Protocol
 
 import msgspec
 
 from kalends.clock import US, Clock
 from kalends.errors import KalendsError
-from kalends.jobs.codec import decode_arguments, encode_result
+from kalends.jobs.answers import Answer, Returned, answer_of, answer_of_error
+from kalends.jobs.codec import decode_arguments
 from kalends.jobs.context import ExecutionContext, enter
 from kalends.jobs.failures import describe_failure, kinds_of
 from kalends.jobs.registry import Job, Registry
-from kalends.jobs.requests import ask_of, word_of
 from kalends.model import Failure, Fate, Reason
 from kalends.retrying import Ask
 from kalends.work import Claim, Outcome
@@ -68,6 +70,10 @@ class Executor(Protocol):
     @property
     def coroutines(self) -> bool:
         """Whether its jobs are coroutine functions."""
+
+    @property
+    def isolated(self) -> bool:
+        """Whether its jobs run in other processes, which have to find them by name."""
 
     @property
     def capacity(self) -> int:
@@ -142,8 +148,8 @@ class Task:
     """One attempt to run: the claim, its job (None: the worker imports it), and who to tell."""
 
     __slots__ = (
-        "called_off", "calling", "cancelled", "claim", "deadline_us", "executor", "job", "key",
-        "owner", "reported", "started_us", "state", "timed_out", "withdrawn",
+        "called_off", "calling", "cancelled", "claim", "deadline_us", "executor", "herald", "job",
+        "key", "owner", "reported", "started_us", "state", "timed_out", "withdrawn",
     )  # fmt: skip
 
     def __init__(self, claim: Claim, job: Job | None, owner: TaskOwner) -> None:
@@ -159,6 +165,10 @@ class Task:
         """Set by the owner: it will not be let begin."""
         self.cancelled = False
         """Set by the owner; the job sees it through its context."""
+        self.herald: Callable[[], None] | None = None
+        """Set by an executor whose jobs do not see this object: carries the news that it is
+        cancelled. From any thread, without blocking or raising.
+        """
         self.timed_out = False
         """Set by the owner: it took longer than it may."""
         self.called_off = False
@@ -177,7 +187,15 @@ class Task:
 
     def call_off(self) -> None:
         """Tell the job to stop, because what it does is not wanted any more."""
-        self.cancelled = self.called_off = True
+        self.called_off = True
+        self.tell_to_stop()
+
+    def tell_to_stop(self) -> None:
+        """Have the job's context say so; what it does may still be wanted."""
+        self.cancelled = True
+        herald = self.herald
+        if herald is not None:
+            herald()
 
     def unbegun_outcome(
         self, now: int, fate: Fate = Fate.CANCELLED, reason: Reason | None = None
@@ -262,27 +280,28 @@ class Task:
     def succeed(self, value: object) -> None:
         """The job returned ``value``."""
         ended = self._ended_us()
-        if type(value) is CoroutineType:
-            # A wrapper hid a coroutine function from the registry: its body has not run.
-            value.close()
-            self._end(ended, Fate.FAILED, error=_NEVER_RAN, kinds=kinds_of(TypeError))
-            return
-        result, note = encode_result(value, self.owner.result_limit)
-        self._end(ended, Fate.SUCCEEDED, result=result, note=note)
+        self._answered(answer_of(value, self.owner.result_limit), ended)
 
     def fail(self, error: BaseException) -> None:
         """The job raised ``error``. Where it was called off before, that is how it stopped."""
         ended = self._ended_us()
-        failure = describe_failure(error, self.owner.failure_limit)
+        self._answered(answer_of_error(error, self.owner.failure_limit), ended)
+
+    def answer(self, answer: Answer) -> None:
+        """The job, elsewhere, has answered."""
+        self._answered(answer, self._ended_us())
+
+    def _answered(self, answer: Answer, ended: int) -> None:
+        if isinstance(answer, Returned):
+            self._end(ended, Fate.SUCCEEDED, result=answer.result, note=answer.note)
+            return
+        failure, ask = answer.failure, answer.ask
         if self.called_off:
             self._end(ended, Fate.CANCELLED, error=failure)
             return
-        word, ask = word_of(error), ask_of(error)
-        if word is not None:
-            failure = msgspec.structs.replace(failure, type=word)
-        unharmed = word == "Cancel" or (ask is not None and not ask.failed)
+        unharmed = answer.word == "Cancel" or (ask is not None and not ask.failed)
         fate = Fate.CANCELLED if unharmed else Fate.FAILED
-        self._end(ended, fate, error=failure, kinds=kinds_of(error), ask=ask)
+        self._end(ended, fate, error=failure, kinds=answer.kinds, ask=ask)
 
     def give_up(self, error: BaseException) -> None:
         """Something other than the job raised: a last attempt to give the task its end."""
@@ -324,9 +343,3 @@ class Task:
             ask=ask,
         )
         self.owner.end(self, outcome)
-
-
-_NEVER_RAN = Failure(
-    type="TypeError",
-    message="the job returned a coroutine, which nobody awaits here: its body has not run",
-)

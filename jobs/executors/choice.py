@@ -7,13 +7,14 @@ from typing import Any
 
 from kalends.errors import ValidationFailed
 from kalends.jobs.executors.base import Executor
+from kalends.jobs.executors.process import ProcessExecutor
 from kalends.jobs.executors.thread import ThreadExecutor
 from kalends.settings import Settings
 
 __all__ = ["choose_executors"]
 
 _METHODS = ("fresh", "start", "submit", "release", "interrupt", "stop")
-_PROPERTIES = ("name", "coroutines", "capacity", "queue_limit", "running", "queued")
+_PROPERTIES = ("name", "coroutines", "isolated", "capacity", "queue_limit", "running", "queued")
 
 
 def choose_executors(settings: Settings, given: Any = None) -> dict[str, Executor]:
@@ -23,7 +24,15 @@ def choose_executors(settings: Settings, given: Any = None) -> dict[str, Executo
     Raises ``ValidationFailed`` for what is no mapping of names to executors.
     """
     limit = settings.claim_limit if settings.queue_limit is None else settings.queue_limit
-    chosen: dict[str, Executor] = {"thread": ThreadExecutor(settings.workers, queue_limit=limit)}
+    chosen: dict[str, Executor] = {
+        "thread": ThreadExecutor(settings.workers, queue_limit=limit),
+        "process": ProcessExecutor(
+            settings.process_workers,
+            max_jobs=settings.process_max_jobs,
+            memory_limit=settings.process_memory_limit,
+            queue_limit=limit,
+        ),
+    }
     if given is None:
         return chosen
     if not isinstance(given, Mapping):

@@ -34,14 +34,14 @@ from kalends.jobs.executors.queue import TaskQueue
 from kalends.logs import get_log
 from kalends.native import NativeThread, allocate_lock
 
-__all__ = ["ThreadExecutor"]
+__all__ = ["PoolThread", "ThreadExecutor"]
 
 _log = get_log()
 _RELEASED_LIMIT = 4
 """How many threads that do not count there may be, as a multiple of the pool's size."""
 
 
-class _Worker:
+class PoolThread:
     """One thread of the pool, and the lock it sleeps on."""
 
     __slots__ = ("latch", "task", "thread")
@@ -71,6 +71,7 @@ class ThreadExecutor:
         """
         self.name = name
         self.coroutines = False
+        self.isolated = False
         self.capacity = check_bound(size, "size", 1, 10_000)
         self.queue_limit = check_bound(queue_limit, "queue_limit", 0, LARGEST_QUEUE)
         self._idle_seconds = idle_seconds
@@ -80,9 +81,9 @@ class ThreadExecutor:
         self._pid = current_pid()
         self._lock = allocate_lock()
         self._queue = TaskQueue(self.queue_limit)
-        self._idle: list[_Worker] = []
-        self._workers: set[_Worker] = set()
-        self._released: set[_Worker] = set()
+        self._idle: list[PoolThread] = []
+        self._workers: set[PoolThread] = set()
+        self._released: set[PoolThread] = set()
         """Those whose task was released: they do not count."""
         self._numbers = itertools.count(1)
         self._started = False
@@ -197,7 +198,7 @@ class ThreadExecutor:
             return
         if warm and not self._queue:
             return
-        worker = _Worker()
+        worker = PoolThread()
         worker.thread = NativeThread(
             lambda: self._serve(worker), f"kalends-job-{next(self._numbers)}"
         )
@@ -214,7 +215,7 @@ class ThreadExecutor:
         """Whether there are as many threads that count as there may be. Under the lock."""
         return len(self._workers) - len(self._released) >= self.capacity
 
-    def _serve(self, worker: _Worker) -> None:
+    def _serve(self, worker: PoolThread) -> None:
         """The life of a worker. Only the end of the pool, or a long time without work, ends it."""
         try:
             while True:
@@ -228,12 +229,13 @@ class ThreadExecutor:
                     if worker.task is not None:
                         worker.task.give_up(error)
         finally:
+            self._leave(worker)
             with self._lock:
                 self._workers.discard(worker)
                 self._released.discard(worker)
                 worker.task = None
 
-    def _work(self, worker: _Worker) -> None:
+    def _work(self, worker: PoolThread) -> None:
         while True:
             with self._lock:
                 worker.task = None
@@ -250,11 +252,20 @@ class ThreadExecutor:
                 else:
                     self._idle.append(worker)
             if worker.task is not None:
-                worker.task.run(self._context)
+                self._perform(worker, worker.task)
             elif not self._sleep(worker):
                 return
 
-    def _sleep(self, worker: _Worker) -> bool:
+    # -- for pools whose threads keep something ------------------------------------------------
+
+    def _perform(self, worker: PoolThread, task: Task) -> None:
+        """See a task to its end."""
+        task.run(self._context)
+
+    def _leave(self, worker: PoolThread) -> None:
+        """The thread ends."""
+
+    def _sleep(self, worker: PoolThread) -> bool:
         """Wait to be woken; False where the worker has slept so long that it should end."""
         # The first to fall asleep is the last to be woken: it is kept warm.
         with self._lock:

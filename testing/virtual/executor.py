@@ -59,6 +59,7 @@ class VirtualExecutor:
         """``model`` is the executor whose place this one takes."""
         self.name = name
         self.coroutines = model.coroutines
+        self.isolated = model.isolated
         self.capacity = model.capacity
         self.queue_limit = model.queue_limit
         self._model = model

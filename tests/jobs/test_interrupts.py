@@ -34,6 +34,7 @@ class Desk:
         self.capacity = capacity
         self.queue_limit = queue_limit
         self.coroutines = coroutines
+        self.isolated = False
         self.queue = TaskQueue(queue_limit)
         self.tasks: dict[str, Task] = {}
         self.asked: list[tuple[str, str]] = []

@@ -1,0 +1,68 @@
+"""What a job answered, as text and numbers: the form in which it leaves the place where it ran.
+
+Promises: nothing of the job's is held, and whatever it returned or raised has an answer of bounded
+size; making one never raises. Answers cross the border of a process as JSON.
+"""
+
+from __future__ import annotations
+
+from types import CoroutineType
+
+import msgspec
+
+from kalends.jobs.codec import encode_result
+from kalends.jobs.failures import describe_failure, kinds_of
+from kalends.jobs.requests import ask_of, word_of
+from kalends.model import Failure
+from kalends.retrying import Ask
+
+__all__ = ["Answer", "Raised", "Returned", "answer_of", "answer_of_error"]
+
+
+class Returned(msgspec.Struct, frozen=True, tag=True):
+    """The job returned: its result as JSON text, or a note that says why there is none."""
+
+    result: str | None
+    note: str | None
+
+
+class Raised(msgspec.Struct, frozen=True, tag=True):
+    """The job raised."""
+
+    failure: Failure
+    kinds: tuple[str, ...]
+    """The names of the class of what was raised and of its bases, bare and qualified."""
+    word: str | None = None
+    """``Retry``, ``Snooze`` or ``Cancel``, where it raised one of these."""
+    ask: Ask | None = None
+    """What it asked for by raising it."""
+
+
+Answer = Returned | Raised
+
+
+def answer_of(value: object, limit: int) -> Answer:
+    """The answer of a job that returned ``value``, whose result may take ``limit`` bytes."""
+    if type(value) is CoroutineType:
+        # A wrapper hid a coroutine function from the registry: its body has not run.
+        value.close()
+        return _NEVER_RAN
+    return Returned(*encode_result(value, limit))
+
+
+def answer_of_error(error: BaseException, limit: int) -> Raised:
+    """The answer of a job that raised ``error``, described in at most ``limit`` characters."""
+    failure = describe_failure(error, limit)
+    word = word_of(error)
+    if word is not None:
+        failure = msgspec.structs.replace(failure, type=word)
+    return Raised(failure, kinds_of(error), word, ask_of(error))
+
+
+_NEVER_RAN = Raised(
+    Failure(
+        type="TypeError",
+        message="the job returned a coroutine, which nobody awaits here: its body has not run",
+    ),
+    kinds_of(TypeError),
+)

@@ -1,0 +1,213 @@
+"""Inside of a worker process: takes orders, one after the other, and answers each.
+
+Promises:
+
+- Jobs run on the main thread, each in a context of its own where ``current()`` answers; whatever
+  one returns or raises becomes an answer, and the worker waits for the next order.
+- The worker ends when its host has closed the channel or is gone, whatever a job does then: on
+  Linux the kernel kills it with the thread that keeps it; elsewhere, and under a fork server, a
+  thread ends the process as soon as the interpreter lets it.
+- SIGINT and SIGTERM, which reach all processes of a terminal or a service, do not end it: its host
+  hears them too, and decides. Programs that a job starts are not touched by that. It leads a
+  process group of its own, so that it can be killed with them.
+- A process that a job forks never takes orders or answers.
+- An answer goes into the channel that was there at the start, never into a file that got its
+  number after a job had closed it.
+
+This module is imported in every worker, before the modules of any job.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from contextvars import copy_context
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, Protocol
+
+from kalends.errors import KalendsError
+from kalends.jobs.answers import Answer, answer_of, answer_of_error
+from kalends.jobs.codec import decode_arguments
+from kalends.jobs.context import ExecutionContext, enter
+from kalends.jobs.executors.process_orders import (
+    CHANNEL_LOST,
+    GOODBYE,
+    Greeting,
+    Order,
+    Ready,
+    Unfit,
+    decode_order,
+    encode,
+    find_job,
+)
+from kalends.native import NativeThread
+
+__all__ = ["Told", "serve"]
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Told(Protocol):
+    """A number in memory that is shared with the host: the order whose job is to stop."""
+
+    value: int
+
+
+def serve(
+    orders: Connection,
+    answers: Connection,
+    told: Told,
+    host: int | None,
+    memory_limit: int | None,
+) -> None:
+    """The life of a worker. ``host``: the process that started it, where that is its parent."""
+    _settle_signals()
+    _end_with_host(host)
+    worker = _Worker(orders, answers, told)
+    reason = None if memory_limit is None else _limit_memory(memory_limit)
+    if reason is not None:
+        worker.send(Unfit(reason))
+        return
+    worker.send(Ready())
+    worker.work()
+
+
+class _Worker:
+    """One process and its channel."""
+
+    def __init__(self, orders: Connection, answers: Connection, told: Told) -> None:
+        self._orders = orders
+        self._answers = answers
+        self._told = told
+        self._pid = os.getpid()
+        self._door = _identity(answers)
+        self._context = copy_context()
+
+    def work(self) -> None:
+        """Take orders until the host says goodbye or is gone."""
+        while True:
+            try:
+                received = self._orders.recv_bytes()
+            except (EOFError, ConnectionError):
+                return
+            if received == GOODBYE:
+                return
+            order = decode_order(received)
+            answer = self._context.copy().run(self._run, order)
+            self._settle()
+            self.send(answer)
+
+    def _run(self, order: Order) -> Answer:
+        enter(ExecutionContext(order.claim, _Cancellation(self._told, order)), order.claim)
+        try:
+            job = find_job(order.reference)
+            args, kwargs = job.parameters.typed(*decode_arguments(order.claim.arguments))
+        except KalendsError as error:
+            return answer_of_error(error, order.failure_limit)
+        try:
+            value = job.function(*args, **kwargs)
+        except BaseException as error:  # noqa: BLE001 - the barrier: a job's exception is its answer
+            # args and kwargs would live on in this frame, which the traceback holds.
+            del args, kwargs
+            return answer_of_error(error, order.failure_limit)
+        return answer_of(value, order.result_limit)
+
+    def _settle(self) -> None:
+        """After a job: a process that it forked ends here, and what it printed goes out."""
+        if os.getpid() != self._pid:
+            os._exit(0)
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except BaseException:  # noqa: BLE001 - the job closed or replaced it: its affair
+                continue
+
+    def send(self, message: Greeting | Answer) -> None:
+        """Tell the host; where the channel is not there any more the process ends."""
+        if _identity(self._answers) != self._door:
+            os._exit(CHANNEL_LOST)
+        self._answers.send_bytes(encode(message))
+
+
+class _Cancellation:
+    """Where the job's context looks whether, and by when, it is to stop."""
+
+    def __init__(self, told: Told, order: Order) -> None:
+        self._told = told
+        self._number = order.number
+        self.deadline_us = order.deadline_us
+
+    @property
+    def cancelled(self) -> bool:
+        return self._told.value == self._number
+
+
+def _identity(channel: Connection) -> tuple[int, int] | None:
+    """What the channel's number stands for; None: nothing."""
+    if sys.platform == "win32":
+        return (0, channel.fileno())
+    try:
+        found = os.fstat(channel.fileno())
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino)
+
+
+# -- the process -------------------------------------------------------------------------------
+
+
+def _settle_signals() -> None:
+    # Functions, not SIG_IGN: a program that a job starts would inherit that.
+    signal.signal(signal.SIGINT, _pass_over)
+    signal.signal(signal.SIGTERM, _pass_over)
+    if sys.platform != "win32":
+        os.setpgid(0, 0)
+
+
+def _pass_over(signal_number: int, frame: Any) -> None:
+    """The host has had this signal as well."""
+
+
+def _end_with_host(host: int | None) -> None:
+    if host is not None and sys.platform == "linux":
+        if ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) == 0:
+            if os.getppid() != host:
+                os._exit(1)
+            return
+    NativeThread(_watch_host, "kalends-watch").start()
+
+
+def _watch_host() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _limit_memory(limit: int) -> str | None:
+    """Bound the address space of this process; why that cannot be, or None."""
+    if sys.platform == "win32":
+        return "this platform has no limit of memory"
+    import resource  # not on every platform
+
+    taken = _address_space()
+    if taken >= limit:
+        return f"memory_limit is {limit} bytes, and a worker takes {taken} before any job"
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    except (OSError, ValueError) as error:
+        return f"memory_limit cannot be {limit} bytes: {error}"
+    return None
+
+
+def _address_space() -> int:
+    """Bytes of address space of this process; 0 where that cannot be told."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
