@@ -41,8 +41,9 @@ _SOON = Prepared(
         EventRow.limit_name.is_null(),
         _OPEN_COUNT == 0,
     )
-    .order_by(EventRow.next_due)
-    .limit(hole("limit"))
+    .order_by(EventRow.next_due, EventRow.id)
+    .limit(hole("limit")),
+    claims=(EventRow,),
 )
 _LIMITED = Prepared(
     EventRow.select(*_COLUMNS, EventRow.priority)
@@ -51,8 +52,9 @@ _LIMITED = Prepared(
         EventRow.limit_name == hole("name"),
         EventRow.next_due + 0 <= hole("now"),  # not by the index of what is due, but in this order:
     )
-    .order_by(EventRow.priority.desc(), EventRow.next_due)
-    .limit(hole("limit"))
+    .order_by(EventRow.priority.desc(), EventRow.next_due, EventRow.id)
+    .limit(hole("limit")),
+    claims=(EventRow,),
 )
 _HOLDING = Prepared(
     ExecutionRow.select(*_COLUMNS, EventRow.priority)
@@ -66,7 +68,8 @@ _HOLDING = Prepared(
         EventRow.limit_name == hole("name"),
         EventRow.next_due <= hole("now"),
         EventRow.serial == 1,
-    )
+    ),
+    claims=(EventRow,),
 )
 _ANY_LIMITED = Prepared(
     EventRow.select(EventRow.id)
@@ -90,8 +93,9 @@ class DueEvents:
                 EventRow.next_due <= hole("now"),
                 EventRow.limit_name.is_null() | EventRow.limit_name.not_in(list(limits)),
             )
-            .order_by(EventRow.next_due)
-            .limit(hole("limit"))
+            .order_by(EventRow.next_due, EventRow.id)
+            .limit(hole("limit")),
+            claims=(EventRow,),
         )
 
     def unlimited(

@@ -7,6 +7,7 @@ to the next stand in it as ``hole("name")`` and are given by that name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import peewee
@@ -29,8 +30,13 @@ def hole(name: str) -> Any:
 class Prepared:
     """A query to be run often."""
 
-    def __init__(self, query: Any) -> None:
+    def __init__(self, query: Any, *, claims: Sequence[type[peewee.Model]] = ()) -> None:
+        """``claims``: the tables whose rows the query is about to take. Where the database locks
+        rows (PostgreSQL), it locks them, and leaves out those that somebody else has locked: one
+        row in another session's hand must not hold up all others.
+        """
         self._query = query
+        self._claims = claims
         self._built: dict[type, tuple[str, tuple[Any, ...]]] = {}
 
     def rows(self, db: peewee.Database, **values: Any) -> list[tuple[Any, ...]]:
@@ -56,5 +62,8 @@ class Prepared:
         return db.execute_sql(sql, filled)
 
     def _build(self, db: peewee.Database) -> tuple[str, tuple[Any, ...]]:
-        sql, parameters = db.get_sql_context().sql(self._query).query()
+        query = self._query
+        if self._claims and db.for_update:
+            query = query.for_update(of=self._claims, skip_locked=True)
+        sql, parameters = db.get_sql_context().sql(query).query()
         return sql, tuple(parameters)

@@ -81,11 +81,15 @@ class SqliteDialect(Dialect):
             self.location, thread_safe=False, timeout=self._busy_timeout, autoconnect=False
         )
         self._open(db, read_only)
+        if not read_only:
+            self.others_committed(db)  # what is committed from here on
         return db
 
     def reopen(self, db: peewee.Database, *, read_only: bool) -> None:
         self.check_identity()
         self._open(db, read_only)
+        if not read_only:
+            self._data_version = None  # a number of the connection before
 
     def _open(self, db: peewee.Database, read_only: bool) -> None:
         db.connect()
@@ -189,7 +193,7 @@ class SqliteDialect(Dialect):
             return False
         version = db.connection().execute("PRAGMA data_version").fetchall()[0][0]
         before, self._data_version = self._data_version, version
-        return before not in (None, version)
+        return bool(before != version)
 
     def upkeep(self, db: peewee.Database) -> None:
         """Statistics, and a short write-ahead log."""

@@ -43,7 +43,8 @@ _OVER = Prepared(
     EventRow.select(EventRow.id)
     .where(EventRow.paused_until <= hole("now"))
     .order_by(EventRow.paused_until)
-    .limit(hole("limit"))
+    .limit(hole("limit")),
+    claims=(EventRow,),
 )
 _JOURNAL_OF = {
     "pause": JournalKind.EVENT_PAUSED,

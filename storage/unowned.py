@@ -148,7 +148,8 @@ def _heads(full: int) -> Prepared:
         )
         .order_by(EventRow.priority.desc(), ExecutionRow.ready_at, ExecutionRow.due)
         .limit(hole("limit"))
-        .with_cte(events)
+        .with_cte(events),
+        claims=(ExecutionRow, EventRow),
     )
 
 

@@ -22,6 +22,8 @@ __all__ = ["Chore", "Health", "Unit", "Worker", "Writer"]
 T = TypeVar("T")
 Unit = Callable[[peewee.Database], T]
 _log = get_log()
+_AGAIN = 3
+"""How often a group that met a deadlock is run again, at once."""
 
 
 class Health:
@@ -204,14 +206,23 @@ class Writer(Worker):
 
     def _commit(self, db: peewee.Database, group: list[tuple[Unit[Any], Future[Any]]]) -> None:
         """Commit the group; where one unit voids the transaction, run the others without it."""
+        again = _AGAIN
         while group:
             error, culprit = self._transaction(db, group)
             if error is None:
                 return
+            if again and self._is_deadlock(error):
+                again -= 1
+                continue
             if culprit is None:
                 self._refuse(db, group, error)
                 return
             group.pop(culprit)[1].resolve(None, error)
+
+    @staticmethod
+    def _is_deadlock(error: BaseException) -> bool:
+        """Somebody's transaction had to make way, and it was this one: it may just run again."""
+        return isinstance(error, StorageUnavailable) and error.details["reason"] == "deadlock"
 
     def _refuse(
         self, db: peewee.Database, group: list[tuple[Unit[Any], Future[Any]]], error: BaseException
@@ -293,5 +304,6 @@ class Writer(Worker):
             return error
         if committing and unavailable.details.get("reason") not in ("full", "locked"):
             unavailable.details["outcome"] = "unknown"
-        self.health.update(unavailable)
+        if not self._is_deadlock(unavailable):
+            self.health.update(unavailable)
         return unavailable

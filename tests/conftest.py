@@ -134,10 +134,16 @@ class Virtual:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """What stands on a database runs on each kind, but for tests of one kind's own ways."""
-    if "database" in metafunc.fixturenames:
-        marker = metafunc.definition.get_closest_marker("on_sqlite")
-        metafunc.parametrize("database", ["sqlite"] if marker else ["sqlite", "postgres"])
+    """What is marked so runs on each kind of database."""
+    if "database" in metafunc.fixturenames and metafunc.definition.get_closest_marker("on_both"):
+        metafunc.parametrize("database", ["sqlite", "postgres"], indirect=True)
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> str:
+    """The kind of database that a test stands on."""
+    kind: str = getattr(request, "param", "sqlite")
+    return kind
 
 
 @pytest.fixture(scope="session")
@@ -155,11 +161,23 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def make_virtual(tmp_path: Path, clock: ManualClock) -> Iterator[Callable[..., Virtual]]:
+def home(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path | str]:
+    """Names an empty database of the test's own."""
+    if database == "sqlite":
+        yield tmp_path / "kalends.db"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    url = server.lend()
+    yield url
+    server.take_back(url)
+
+
+@pytest.fixture
+def make_virtual(home: Path | str, clock: ManualClock) -> Iterator[Callable[..., Virtual]]:
     made: list[Virtual] = []
 
     def make(path: Path | str | None = None, **settings: Any) -> Virtual:
-        made.append(Virtual(path or tmp_path / "kalends.db", clock, **settings))
+        made.append(Virtual(path or home, clock, **settings))
         return made[-1]
 
     yield make

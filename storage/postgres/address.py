@@ -54,6 +54,8 @@ class Address(msgspec.Struct, frozen=True):
             schema = asked.pop("schema", "kalends")
             plain = urlunsplit(parts._replace(query=urlencode(asked)))
             options: dict[str, Any] = conninfo_to_dict(plain)
+            for port in filter(None, str(options.get("port") or "").split(",")):
+                int(port)  # libpq looks at it when it connects, and takes it for a name that fails
         except (ValueError, psycopg.Error) as error:
             raise ValidationFailed(
                 "database is a URL that PostgreSQL's library cannot read", path="database"

@@ -24,15 +24,13 @@ from kalends.errors import StorageUnavailable
 from kalends.storage import migrations
 from kalends.storage.dialect import Dialect
 from kalends.storage.postgres.address import Address
-from kalends.storage.postgres.schema import LOCK, check_server, ensure_schema, refuse
+from kalends.storage.postgres.schema import LOCK, check_server, ensure_schema
 from kalends.storage.postgres.troubles import cause_of, reason_of
 
 __all__ = ["PostgresDialect"]
 
 _PAUSE_FIRST, _PAUSE_LIMIT = 0.05, 1.0
 _OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR, TransactionStatus.ACTIVE)
-_FOR_GOOD = ("denied", "replaced")
-"""Reasons that keep a scheduler from starting at all: waiting does not mend them."""
 
 
 class _Database(peewee.PostgresqlDatabase):
@@ -95,9 +93,6 @@ class PostgresDialect(Dialect):
             refusal = self.unavailable(error)
             if refusal is None:
                 raise
-            reason = str(refusal.details["reason"])
-            if reason in _FOR_GOOD:
-                raise refuse(self.address, reason, f"cannot be used: {refusal}") from error
             raise refusal from error
 
     def connect(self, *, read_only: bool) -> peewee.Database:
@@ -105,12 +100,14 @@ class PostgresDialect(Dialect):
             self.address.conninfo, thread_safe=False, autoconnect=False, prefer_psycopg3=True
         )
         self._open(db, read_only)
+        self._heard = False
         return db
 
     def reopen(self, db: peewee.Database, *, read_only: bool) -> None:
         if not db.is_closed():
             db.close()
         self._open(db, read_only)
+        self._heard = True  # or missed, which is the same
 
     def is_open(self, db: peewee.Database) -> bool:
         return not db.is_closed() and not db.connection().closed
@@ -133,9 +130,8 @@ class PostgresDialect(Dialect):
             self._listen(db.connection())
 
     def _listen(self, connection: psycopg.Connection[Any]) -> None:
-        """Others' commits notify. What was said while nobody listened was missed."""
+        """Others' commits notify."""
         connection.execute(f'LISTEN "{self._channel}"'.encode())
-        self._heard = True
         own = connection.info.backend_pid
 
         def heard(told: psycopg.Notify) -> None:  # while a statement runs

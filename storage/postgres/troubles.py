@@ -1,7 +1,8 @@
 """What PostgreSQL's errors mean: which of them say "not now", and why.
 
 By SQLSTATE (PostgreSQL's manual, appendix A), first whole, then by its class. An error of the
-connection has none: the server is not there, or the way to it is not.
+connection has none: the server is not there, or the way to it is not; or it does not let us in, of
+which libpq hands on the words alone.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ import pytest
 
 from kalends import BackfillNotFound, Fate, ValidationFailed, cron, current, every
 
+pytestmark = pytest.mark.on_both
+
 START = pendulum.datetime(2027, 1, 1, tz="UTC")
 
 

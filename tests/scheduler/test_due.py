@@ -12,6 +12,8 @@ from kalends import EventStatus, NotInitialized, cron, every, once
 from kalends.clock import to_us
 from kalends.testing import ManualClock
 
+pytestmark = pytest.mark.on_both
+
 START = pendulum.datetime(2027, 1, 1, tz="UTC")
 
 

@@ -13,6 +13,8 @@ import pytest
 from kalends import Fate, ValidationFailed, every
 from kalends.storage.engine import Storage
 
+pytestmark = pytest.mark.on_both
+
 START = pendulum.datetime(2027, 1, 1, tz="UTC")
 
 

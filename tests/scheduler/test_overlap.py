@@ -12,6 +12,8 @@ import pytest
 from kalends import Event, current, every
 from kalends.storage.models import ExecutionRow
 
+pytestmark = pytest.mark.on_both
+
 START = pendulum.datetime(2027, 1, 1, tz="UTC")
 Make = Callable[..., Any]
 

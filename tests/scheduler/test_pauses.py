@@ -11,6 +11,8 @@ import pytest
 from kalends import EventStatus, Registry, ValidationFailed, every
 from kalends.testing import VirtualScheduler
 
+pytestmark = pytest.mark.on_both
+
 START = pendulum.datetime(2027, 1, 1, tz="UTC")
 
 

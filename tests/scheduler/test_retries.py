@@ -10,6 +10,8 @@ import pytest
 
 from kalends import Cancel, Execution, Retry, Snooze, current, every, once
 
+pytestmark = pytest.mark.on_both
+
 START = pendulum.datetime(2027, 1, 1, tz="UTC")
 
 

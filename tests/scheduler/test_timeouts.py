@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pendulum
+import pytest
 
 from kalends import Execution, every, once
+
+pytestmark = pytest.mark.on_both
 
 START = pendulum.datetime(2027, 1, 1, tz="UTC")
 

@@ -10,6 +10,8 @@ import pytest
 
 from kalends import Event, Fate, Reason, TransitionError, ValidationFailed, current, every
 
+pytestmark = pytest.mark.on_both
+
 START = pendulum.datetime(2027, 1, 1, tz="UTC")
 
 

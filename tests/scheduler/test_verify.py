@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import apsw
 import pendulum
 import pytest
 
 from kalends import EventNotFound, ValidationFailed, ViolationKind, cron, every, once
+from kalends.storage.models import ExecutionRow
+
+pytestmark = pytest.mark.on_both
 
 START = pendulum.datetime(2027, 1, 1, tz="UTC")
 
@@ -39,11 +41,11 @@ def test_what_is_wrong_is_told_with_its_rows(virtual: Any) -> None:
     event = virtual.scheduler.schedule_event("tick", every(seconds=10))
     for _ in range(3):
         virtual.advance(10)
-    other = apsw.Connection(str(virtual.path))
-    other.execute(
-        "DELETE FROM executions WHERE due = ?", [20_000_000 + START.int_timestamp * 10**6]
+    lost = ExecutionRow.delete().where(
+        ExecutionRow.event_id == event.id,
+        ExecutionRow.due == 20_000_000 + START.int_timestamp * 10**6,
     )
-    other.close()
+    assert virtual.system.storage.write(lost.execute).get(timeout=10) == 1
     (found,) = virtual.scheduler.verify().violations
     assert (found.kind, found.invariant, found.event_id) == (ViolationKind.MISSING, 1, event.id)
     assert found.words.startswith("1 instants from 2027-01-01T00:00:20Z")

@@ -292,6 +292,18 @@ def clock() -> ManualClock:
     return ManualClock(START)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What stands on storage runs on each kind of it, but for tests of SQLite's own ways."""
+    if "database" in metafunc.fixturenames:
+        one = [name for name in ("sqlite", "postgres") if _is_on(metafunc, name)]
+        kinds = one or ["sqlite", "postgres"]
+        metafunc.parametrize("database", kinds, indirect=True)
+
+
+def _is_on(metafunc: pytest.Metafunc, kind: str) -> bool:
+    return metafunc.definition.get_closest_marker(f"on_{kind}") is not None
+
+
 @pytest.fixture
 def make_dialect(
     database: str, tmp_path: Path, request: pytest.FixtureRequest

@@ -335,3 +335,21 @@ def test_what_slips_in_after_the_thread_looked_for_the_last_time_is_refused(
     future = storage.write(put("a"))
     with pytest.raises(NotInitialized):
         future.get(timeout=WAIT)
+
+
+def test_what_other_storages_commit_is_noticed_once(
+    open_storage: Open, until: Callable[..., Any]
+) -> None:
+    one, two = open_storage(), open_storage()
+    one.write(put("a")).get(timeout=WAIT)
+    assert not one.others_committed().get(timeout=WAIT), "its own is none"
+    two.write(put("b")).get(timeout=WAIT)
+    until(lambda: one.others_committed().get(timeout=WAIT))
+    assert not one.others_committed().get(timeout=WAIT)
+
+
+@pytest.mark.on_sqlite
+def test_in_memory_nobody_else_commits(open_storage: Open) -> None:
+    storage = open_storage(None)
+    storage.write(put("a")).get(timeout=WAIT)
+    assert not storage.others_committed().get(timeout=WAIT)

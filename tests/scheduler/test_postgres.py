@@ -1,0 +1,64 @@
+"""A whole scheduler on a PostgreSQL server that goes away and comes back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kalends import Fate, Registry, Scheduler, StorageUnavailable, current, every
+
+if TYPE_CHECKING:
+    from tests.postgres_server import PostgresServer
+
+
+@pytest.fixture
+def url(postgres: PostgresServer) -> Iterator[str]:
+    where = postgres.lend()
+    yield where
+    postgres.take_back(where)
+
+
+def test_a_server_that_restarts_costs_time_and_nothing_else(
+    postgres: PostgresServer, url: str, until: Callable[..., Any], logged: list[dict[str, Any]]
+) -> None:
+    registry, ran, through = Registry(), [], threading.Event()
+
+    def tick() -> None:
+        ran.append(current().execution_id)
+        if current().event_name == "long":
+            assert through.wait(60)
+
+    registry.register(tick, "tick")
+    with Scheduler(url, registry=registry, environ={}, durability="full") as scheduler:
+        often = scheduler.schedule_event("tick", every(seconds=0.2), catch_up="all", name="often")
+        long = scheduler.schedule_event("tick", every(hours=1), name="long")
+        running = scheduler.trigger_now(long.id)
+        until(lambda: len(ran) > 5)
+        postgres.stop()
+        try:
+            until(lambda: scheduler.status().degraded)
+            assert scheduler.status().state == "degraded"
+            with pytest.raises(StorageUnavailable):
+                scheduler.schedule_event("tick", every(hours=1))
+            through.set()  # it ends while nobody can write that down
+            until(lambda: scheduler.status().unrecorded > 0)
+        finally:
+            postgres.start()
+        until(lambda: scheduler.status().state == "running", 30.0)
+        until(lambda: scheduler.get_execution(running.id).fate is Fate.SUCCEEDED, 30.0)
+        so_far = len(ran)
+        until(lambda: len(ran) > so_far + 2)
+        scheduler.pause_event(often.id)
+        until(lambda: scheduler.status().unrecorded == 0 and scheduler.status().in_flight == 0)
+        found = scheduler.verify(integrity=True)
+        assert [item.words for item in found.violations] == []
+        report = scheduler.report(event_id=often.id)
+        assert report.fates[Fate.SUCCEEDED] == len(set(ran)) - 1
+        assert len(set(ran)) == len(ran), "none has run twice"
+    words = [entry["event"] for entry in logged]
+    assert "storage_degraded" in words
+    assert "storage_recovered" in words
+    assert "actor_crashed" not in words
