@@ -80,6 +80,8 @@ class _Round:
         self.settled = settled
         self.first = first
         self.taken: list[Claim] = []
+        self.begun: set[str] = set()
+        """The events of which something that was due begins."""
         self.told: list[str] = []
         self.terminated: list[WrittenOff] = []
 
@@ -154,6 +156,8 @@ class ClaimStore:
     # -- what waits, and what a limit counts ---------------------------------------------------
 
     def _take(self, this: _Round, one: Waiting) -> None:
+        if one.serial and one.event_id in this.begun:
+            return  # what was due longer than it waits has just taken its turn
         try:
             room = this.rooms.of(one.limit_name)
             if room is not None and room <= 0:
@@ -231,6 +235,8 @@ class ClaimStore:
         )
         this.told += ended.told
         this.terminated += ended.terminated
+        if plan.run:
+            this.begun.add(event_id)
         this.rooms.take(policies.concurrency_limit, len(plan.run) - ended.freed)
         for span in plan.skipped:
             write_gap(

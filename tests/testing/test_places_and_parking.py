@@ -1,7 +1,8 @@
-"""What a verb sets free is another's at once, and what has come is not left over by a pause."""
+"""Turns and places: what is set free is another's at once, and nothing takes a turn twice."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pendulum
@@ -41,3 +42,24 @@ def test_what_was_moved_and_has_come_is_skipped_when_its_event_is_paused(make: M
     skipped = scheduler.get_execution(moved.id)
     assert (skipped.fate, str(skipped.reason)) == (Fate.SKIPPED, "paused")
     assert scheduler.get_execution(ahead.id).fate is Fate.PENDING, "its time has not come"
+
+
+def test_of_what_waits_and_what_is_due_longer_only_one_is_claimed_at_a_time(make: Make) -> None:
+    scheduler = make(durations=2.0, concurrency_limits={"two": 2})
+    event = scheduler.schedule_event(
+        "tick", every(seconds=10, anchor=START), overlap="buffer_one", concurrency_limit="two"
+    )
+    scheduler.advance(15)
+    scheduler.kill()
+    scheduler.clock.advance(30)
+    client = scheduler.reader().start()
+    client.backfill(event.id, START.subtract(seconds=30), START)
+    client.shutdown()
+    scheduler.start()
+    held = [one.due for one in scheduler.list_executions(event_id=event.id).items if one.node]
+    assert held == [START.add(seconds=40), START.add(seconds=10)], "the latter has ended"
+    scheduler.advance(60)
+    runs = scheduler.list_executions(event_id=event.id, fate=Fate.SUCCEEDED).items
+    times = sorted((one.claimed_at, one.ended_at) for one in runs)
+    assert len(runs) == 8 + 3
+    assert all(later >= ended for (_, ended), (later, _) in itertools.pairwise(times) if ended)
