@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -48,8 +49,12 @@ def predict(world: RandomWorld, ids: Ids) -> Reference:
     model = Reference(to_us(world.start), world.ending, world.limits, ids)
     for step in world.steps:
         model.advance_to(step.at)
-        if step.verb == "create" or not step.event or step.event in model.events:
+        if step.verb != "create" and step.event and step.event not in model.events:
+            continue  # its creation was refused
+        if step.crash is None:
             _VERBS[step.verb](model, step)
+        else:
+            model.crash(step.crash, functools.partial(_VERBS[step.verb], model, step))
     model.advance_to(world.end)
     if not model.up:
         model.start()

@@ -14,7 +14,7 @@ from kalends.explanation import Explanation
 
 __all__ = ["check_explanations"]
 
-_ASKED = 10
+_ASKED = 3
 """Instants of each kind that are explained, of each event."""
 
 

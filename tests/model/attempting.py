@@ -33,6 +33,8 @@ class Attempting:
         self._ids = ids
         self.events: dict[str, Event] = {}
         self.up = True
+        self.still = False
+        """Nothing happens by itself."""
         self.gone: set[str] = set()
         """The events whose job nobody registers any more."""
         self._ends: list[tuple[int, int, Run, int, Ending]] = []

@@ -45,14 +45,17 @@ class Deciding(Attempting):
 
     def settle(self) -> None:
         """Everything that happens now."""
-        while self.up and (
+        while self.up and not self.still and self._anything():
+            continue
+
+    def _anything(self) -> bool:
+        return (
             self._end_jobs()
             or self._begin_armed()
             or self._refuse()
             or self._end_pauses()
             or self._look()
-        ):
-            continue
+        )
 
     def _end_pauses(self) -> bool:
         ended = [event for event in self.events.values() if self._end_pause(event)]
@@ -139,7 +142,8 @@ class Deciding(Attempting):
 
     def _take(self, run: Run) -> None:
         room = self._room(run.event)
-        if not run.over and (room is None or room > 0):
+        turn = run.event.policies.overlap == "allow_all" or not run.event.held
+        if not run.over and turn and (room is None or room > 0):
             self._claim(run)
 
     def _room(self, event: Event) -> int | None:

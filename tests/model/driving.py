@@ -16,7 +16,7 @@ from kalends import Event, Fate, Gap, KalendsError, Registry, ValidationFailed
 from kalends.clock import from_us, to_us
 from kalends.explanation import Explanation
 from kalends.jobs.registry import Job
-from kalends.testing import VirtualScheduler
+from kalends.testing import ProcessKilled, StorageStep, VirtualScheduler
 from kalends.triggers import Trigger
 from kalends.verbs import Verbs
 
@@ -24,6 +24,7 @@ __all__ = ["Real"]
 
 _EXPECTED = ("TRANSITION_REFUSED", "EVENT_NOT_FOUND", "VALIDATION_FAILED")
 """What a verb may be refused for: a status that does not allow it, a rule that has ended."""
+_KILLED_AT = {None: None, "before": StorageStep.COMMIT, "after": StorageStep.COMMITTED}
 
 
 class _Jobs(Registry):
@@ -37,6 +38,18 @@ class _Jobs(Registry):
         return None if name in self.gone else super().find(name)
 
 
+class _Killer:
+    """Kills the process at the commit of what is done next, before or after it."""
+
+    def __init__(self) -> None:
+        self.at: StorageStep | None = None
+        self.kill: Callable[[], object] = lambda: None
+
+    def __call__(self, step: StorageStep) -> None:
+        if step is self.at:
+            self.kill()
+
+
 class Real:
     """The world in the real scheduler."""
 
@@ -46,6 +59,7 @@ class Real:
         names = [step.event for step in world.steps if step.verb == "create"]
         for name in names:
             self.jobs.register(lambda: None, name)
+        self.killer = _Killer()
         self.scheduler = VirtualScheduler(
             start=world.start,
             seed=world.seed,
@@ -55,7 +69,9 @@ class Real:
             workers=4096,
             claim_ahead=0.0,  # what is claimed ahead would be seen to be
             concurrency_limits=world.limits,
+            probe=self.killer,
         )
+        self.killer.kill = self.scheduler.kill
         self.client: Verbs = self.scheduler.reader()
         """Somebody who changes the schedule while no process runs events."""
         self.ids: dict[str, str] = {}
@@ -97,6 +113,8 @@ class Real:
             self._advance_to(step.at)
             if step.verb == "create" or not step.event or step.event in self.ids:
                 _DONE[step.verb](self, step)
+            if step.crash is not None:
+                self.scheduler.kill()
         self._advance_to(self.world.end)
         if not self.scheduler.alive:
             self.scheduler.start()
@@ -129,14 +147,21 @@ class Real:
     def event(self, step: Step) -> Event:
         return self.at_hand.get_event(self.ids[step.event], deleted=True)
 
-    def on(self, step: Step, verb: str, **values: Any) -> Any:
+    def on(self, step: Step, verb: str, **values: Any) -> None:
         """Call a verb on the event of the step, where its status allows that."""
+        self.call(step, verb, self.ids[step.event], **values)
+
+    def call(self, step: Step, verb: str, subject: str, **values: Any) -> None:
+        self.killer.at = _KILLED_AT[step.crash]
         try:
-            return getattr(self.at_hand, verb)(self.ids[step.event], **values)
+            getattr(self.at_hand, verb)(subject, **values)
+        except ProcessKilled:
+            assert step.crash is not None
         except KalendsError as refusal:
             if refusal.code not in _EXPECTED:
                 raise
-            return None
+        finally:
+            self.killer.at = None
 
     def create(self, step: Step) -> None:
         try:
@@ -160,20 +185,22 @@ class Real:
 
     def backfill(self, step: Step) -> None:
         start, end = span(self.now, step)
-        found = self.on(
+        self.on(
             step,
             "backfill",
             start=from_us(start),
             end=from_us(end),
             limit=step.values["limit"],
         )
-        if found is not None:
-            self.backfills.append((step.event, found.id))
+        event_id = self.ids[step.event]
+        asked = self.at_hand.list_journal(event_id=event_id, kind="event_backfilled").items
+        if asked and (step.event, asked[0].id) not in self.backfills:
+            self.backfills.append((step.event, asked[0].id))
 
     def cancel_backfill(self, step: Step) -> None:
         mine = [backfill_id for name, backfill_id in self.backfills if name == step.event]
         if mine:
-            self.at_hand.cancel_backfill(mine[-1])
+            self.call(step, "cancel_backfill", mine[-1])
 
     def end_process(self, step: Step) -> None:
         if step.verb == "kill":

@@ -10,6 +10,7 @@ While no process is ``up``, verbs still change the schedule: somebody opens the 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 from tests.model.backfilling import Backfilling
 from tests.model.parts import QUEUEING, Event, Run, Told
@@ -30,6 +31,16 @@ class Reference(Backfilling):
         self.up = False
         self._ends.clear()
         self._refused.clear()
+
+    def crash(self, when: str, verb: Callable[[], object]) -> None:
+        """The process is killed ``before`` a verb is durable, or ``after``: then nobody acts on it
+        before the next process does.
+        """
+        if when == "after":
+            self.still = True
+            verb()
+            self.still = False
+        self.kill()
 
     def shut_down(self) -> None:
         """The process ends at once, in order: what ran is given up."""

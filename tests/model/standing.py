@@ -39,11 +39,7 @@ def expect(event: Event, instant: int, now: int) -> Expected:
 
 def _standings(event: Event, found: Expected, instant: int, now: int) -> tuple[Standing, ...]:
     if found.run is not None:
-        if found.run.fate == "skipped":
-            return (Standing.SKIPPED,)
-        if found.run.over:
-            return (Standing.RAN,)
-        return (Standing.PENDING, Standing.RAN) if found.run.begun else (Standing.PENDING,)
+        return _of_run(found.run)
     if found.told is not None:
         return (Standing.SKIPPED,)
     if event.status == "deleted" and instant >= event.since:
@@ -57,3 +53,11 @@ def _standings(event: Event, found: Expected, instant: int, now: int) -> tuple[S
     if event.status != "active":
         return (Standing.PARKED,)
     return (Standing.EXPECTED,) if instant > now else (Standing.WAITING,)
+
+
+def _of_run(run: Run) -> tuple[Standing, ...]:
+    if run.fate == "skipped":
+        return (Standing.SKIPPED,)
+    if run.over:
+        return (Standing.RAN,)
+    return (Standing.PENDING, Standing.RAN) if run.begun else (Standing.PENDING,)

@@ -64,6 +64,10 @@ class Step:
     verb: str
     event: str = ""
     values: dict[str, Any] = field(default_factory=dict)
+    crash: str | None = None
+    """The process is killed when the verb is about to be durable (``before``), or just is."""
+    back: Step | None = None
+    """Where that ends the process: when the next one begins."""
 
 
 @dataclass
@@ -116,14 +120,16 @@ def _in_order(steps: list[Step]) -> list[Step]:
             known.add(step.event)
         if step.event and step.event not in known:
             continue
-        if back is not None and step is not back and step.verb not in _OFFLINE:
-            continue
+        if back is not None and step is not back:
+            if step.verb not in _OFFLINE:
+                continue
+            step.crash = None
         if step.verb == "start":
             if step is not back:
                 continue
             back = None
-        if step.verb in ("kill", "shut_down"):
-            back = step.values.pop("back")
+        if step.verb in ("kill", "shut_down") or step.crash is not None:
+            back = step.back
         kept.append(step)
     for place, step in enumerate(kept):
         step.at += place if step.at else 0
@@ -153,9 +159,9 @@ class _Maker:
     def accident(self, names: list[str], second: int) -> Iterator[Step]:
         rng, at = self.rng, second * US + _HALF
         name, verb = rng.choice(names), rng.choice(_VERBS[self.theme])
+        back = Step(at + rng.choice((1, 7, 30, 200, 4000)) * US, "start")
         if verb in ("kill", "shut_down"):
-            back = Step(at + rng.choice((1, 7, 30, 200, 4000)) * US, "start")
-            yield Step(at, verb, values={"back": back})
+            yield Step(at, verb, back=back)
             yield back
         elif verb == "jump":
             yield Step(at, verb, values={"seconds": rng.choice((-30, -3, 4, 50, 3600))})
@@ -166,7 +172,11 @@ class _Maker:
             yield Step(at, verb, name)
             yield Step(at + rng.choice((5, 30, 100, 300)) * US, "mend", name)
         else:
-            yield Step(at, verb, name, self._values(verb, second))
+            crash = rng.choice(("before", "after")) if rng.random() < 0.1 else None
+            if verb == "cancel_backfill":
+                crash = None  # it reads first, in a transaction of its own
+            yield Step(at, verb, name, self._values(verb, second), crash, back)
+            yield back
 
     def _values(self, verb: str, second: int) -> dict[str, Any]:
         rng = self.rng
