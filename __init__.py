@@ -20,6 +20,7 @@ from kalends.model import (
 )  # fmt: skip
 from kalends.outlook import HeatMap, NextRun, Overdue, OverdueCause
 from kalends.policies import CatchUp, Delivery, Overlap, Policies, RetryBackoff
+from kalends.reconciliation import DeclaredAction, DeclaredEvent, Reconciliation
 from kalends.report import Report
 from kalends.result import Result
 from kalends.scheduler import Scheduler, SchedulerStatus
@@ -31,17 +32,20 @@ from kalends.triggers import (
 from kalends.verification import Verification, Violation, ViolationKind
 
 job = default_registry.job
+scheduled = default_registry.scheduled
 
 __all__ = [
-    "ActorCrashed", "AskTimeout", "Attempt", "Backfill", "BackfillNotFound", "Cancel", "CatchUp",
-    "CleanupRule", "ConflictError", "Delivery", "Event", "EventNotFound", "EventStatus",
-    "Execution", "ExecutionContext", "ExecutionNotFound", "Explanation", "Failure", "Fate",
-    "ForkedError", "Future", "Gap", "HeatMap", "HousekeepingReport", "JobNotFound", "JournalEntry",
-    "JournalKind", "KalendsError", "MailboxFull", "NextRun", "NextSkipped", "NotInitialized",
-    "Overdue", "OverdueCause", "Overlap", "Page", "PayloadTooLarge", "Policies", "Reason",
-    "Registry", "Report", "Result", "Retry", "RetryBackoff", "Scheduler", "SchedulerFailed",
-    "SchedulerStatus", "Settings", "ShutdownReport", "Snooze", "Standing", "StorageRefused",
-    "StorageUnavailable", "TransitionError", "Trigger", "ValidationFailed", "Verification",
-    "VersionConflict", "Violation", "ViolationKind", "calendar", "cron", "current", "dates",
-    "every", "holidays", "job", "once", "rrule", "weekdays", "working_day",
+    "ActorCrashed", "AskTimeout", "Attempt", "Backfill", "BackfillNotFound", "Cancel",
+    "CatchUp", "CleanupRule", "ConflictError", "DeclaredAction", "DeclaredEvent", "Delivery",
+    "Event", "EventNotFound", "EventStatus", "Execution", "ExecutionContext",
+    "ExecutionNotFound", "Explanation", "Failure", "Fate", "ForkedError", "Future", "Gap",
+    "HeatMap", "HousekeepingReport", "JobNotFound", "JournalEntry", "JournalKind",
+    "KalendsError", "MailboxFull", "NextRun", "NextSkipped", "NotInitialized", "Overdue",
+    "OverdueCause", "Overlap", "Page", "PayloadTooLarge", "Policies", "Reason",
+    "Reconciliation", "Registry", "Report", "Result", "Retry", "RetryBackoff", "Scheduler",
+    "SchedulerFailed", "SchedulerStatus", "Settings", "ShutdownReport", "Snooze", "Standing",
+    "StorageRefused", "StorageUnavailable", "TransitionError", "Trigger", "ValidationFailed",
+    "Verification", "VersionConflict", "Violation", "ViolationKind", "calendar", "cron",
+    "current", "dates", "every", "holidays", "job", "once", "rrule", "scheduled", "weekdays",
+    "working_day",
 ]  # fmt: skip

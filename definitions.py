@@ -90,6 +90,8 @@ class DefinitionChecker:
         self._settings = settings
         self._clock = clock
         self._executors = executors
+        self.application = settings.application
+        """Whose declared events these are."""
 
     def definition(self, values: Mapping[str, Any]) -> Definition:
         """The definition that ``values`` (the keywords of ``schedule_event``) describe.
@@ -140,6 +142,21 @@ class DefinitionChecker:
                 error.details["path"] = f"[{place}].{inner}".rstrip(".")
                 raise
         return tuple(checked)
+
+    def declared(self) -> tuple[Definition, ...]:
+        """What the registry declares, as this scheduler's application does.
+
+        Raises ``ValidationFailed`` (or its like) naming the first wrong one.
+        """
+        now, found = self._clock.now_us(), []
+        for declaration in self._registry.declarations():
+            try:
+                definition = self._definition(declaration.values(), "scheduled", now)
+            except KalendsError as error:
+                error.message = f"the event {declaration.name!r} is declared wrong: {error.message}"
+                raise
+            found.append(msgspec.structs.replace(definition, declared_by=self.application))
+        return tuple(found)
 
     def changes(self, values: Mapping[str, Any]) -> Changes:
         """The changes that the keywords of ``update_event`` describe."""

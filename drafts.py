@@ -26,6 +26,8 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     policies: Policies
     tags: tuple[str, ...] = ()
     note: str | None = None
+    declared_by: str | None = None
+    """The application whose code declares it, where one does."""
     warnings: tuple[Transition, ...] = ()
     """For the answer; not stored."""
 
@@ -41,6 +43,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """Checked policy fields that change; the others keep their value."""
     tags: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     note: str | msgspec.UnsetType | None = msgspec.UNSET
+    declared_by: str | msgspec.UnsetType = msgspec.UNSET
     warnings: tuple[Transition, ...] = ()
     """As in a ``Definition``."""
 

@@ -6,13 +6,12 @@ datetimes. Whatever is left out has its default; what is refused is a ``Validati
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, TypedDict
 
 from kalends.drafts import OnConflict
+from kalends.event_fields import EventFields, PolicyFields
 from kalends.model import EventStatus, Fate, JournalKind
-from kalends.policies import CatchUp, Delivery, Overlap, RetryBackoff
 from kalends.triggers import Trigger
 
 __all__ = [
@@ -27,40 +26,6 @@ __all__ = [
     "NewEvent",
     "PolicyFields",
 ]
-
-
-class PolicyFields(TypedDict, total=False):
-    """The policies of an event; each is explained in ``policies.Policies``. Times in seconds."""
-
-    catch_up: CatchUp | str
-    catch_up_window: float
-    catch_up_limit: int
-    overlap: Overlap | str
-    buffer_limit: int
-    concurrency_limit: str | None
-    priority: int
-    delivery: Delivery | str
-    max_attempts: int
-    retries: int
-    retry_delay: float
-    retry_backoff: RetryBackoff | str
-    retry_max_delay: float
-    retry_jitter: float
-    retry_on: Collection[str]
-    give_up_on: Collection[str]
-    timeout: float | None
-    pause_after_failures: int | None
-    executor: str | None
-
-
-class EventFields(PolicyFields, total=False):
-    """What an event has beside its job and its trigger."""
-
-    name: str | None
-    args: Sequence[Any]
-    kwargs: dict[str, Any] | None
-    tags: Collection[str]
-    note: str | None
 
 
 class NewEvent(EventFields, total=False):

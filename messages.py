@@ -29,6 +29,19 @@ class CreateEvents(Message, frozen=True):
     author: str | None = None
 
 
+class ReconcileDeclared(Message, frozen=True):
+    """Make the stored events as the application declares them. Answer: ``Reconciliation``.
+
+    ``dry_run``: only say what that would change. ``adopt``: take over events of these names that
+    it has not declared.
+    """
+
+    application: str
+    definitions: tuple[Definition, ...]
+    dry_run: bool = False
+    adopt: bool = False
+
+
 class GetEvent(Message, frozen=True):
     """Answer: ``Event``; a deleted one only with ``deleted=True``."""
 

@@ -179,6 +179,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     status: EventStatus
     note: str | None
     """Why it has this status, where somebody said so; else the note of its definition."""
+    declared_by: str | None = None
+    """The application whose code declares it; None where it was made by a call."""
     paused_until: pendulum.DateTime | None = None
     """When its pause ends by itself, where it does."""
     next_due: pendulum.DateTime | None

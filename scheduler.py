@@ -27,6 +27,7 @@ from kalends.refusals import checking, refusing
 from kalends.settings import Settings
 from kalends.shutdown import ShutdownReport
 from kalends.storage import open_storage
+from kalends.storage.declared import Declared
 from kalends.supervisor import ChildStatus
 from kalends.system import System
 from kalends.validation import number, shown
@@ -102,8 +103,10 @@ class Scheduler(Verbs):
         # Refuses a wrong URL now, opens nothing, and fixes what a relative path is relative to.
         self._database = open_storage(database, self.settings).dialect.location
         self._life = Lifecycle(self._make_system)
-        checker = DefinitionChecker(self.registry, self.settings, self._clock, self._executors)
-        self.events = EventsProxy(lambda: self._life.running().event_manager.ref, checker)
+        self._checker = DefinitionChecker(
+            self.registry, self.settings, self._clock, self._executors
+        )
+        self.events = EventsProxy(lambda: self._life.running().event_manager.ref, self._checker)
         self.executions = ExecutionsProxy(lambda: self._life.running().tracker.ref)
         self.loop = LoopProxy(lambda: self._life.running().loop.ref)
         self.housekeeper = HousekeeperProxy(lambda: self._life.running().housekeeper.ref)
@@ -121,7 +124,15 @@ class Scheduler(Verbs):
             self._clock,
             self._on_failure,
             executors=self._executors,
+            declared=self._declared(),
         )
+
+    def _declared(self) -> Declared | None:
+        """What the stored events are held against at the start, before anything is opened."""
+        settings = self.settings
+        if not (settings.enabled and settings.reconcile_at_start):
+            return None
+        return Declared(settings.application, self._checker.declared())
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -129,9 +140,11 @@ class Scheduler(Verbs):
     def start(self) -> Self:
         """Open the database and start the actors. Starting a running scheduler changes nothing.
 
-        Where the wait is interrupted (Ctrl-C), what has been started is taken down again. Raises
-        ``StorageRefused`` (the file is not usable, and untouched), ``StorageUnavailable``,
-        ``ForkedError``.
+        The stored events are made as the registry declares them (``@kalends.scheduled``) before
+        anything runs. Where the wait is interrupted (Ctrl-C), what has been started is taken down
+        again. Raises ``StorageRefused`` (the file is not usable, and untouched),
+        ``StorageUnavailable``, ``ForkedError``, and ``ValidationFailed`` where a declaration is
+        wrong.
         """
         self._life.start()
         return self

@@ -100,6 +100,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     cleanup: tuple[CleanupRule, ...] = ()
     """Files the housekeeper removes."""
 
+    application: str = "default"
+    """Whose declared events this scheduler's are. Applications with code of their own on one
+    database have names of their own: each pauses only what it has declared itself."""
+    reconcile_at_start: bool = True
+    """Make the stored events as they are declared when the scheduler starts, if it is enabled."""
+
     policies: Policies = Policies()
     """What an event gets where it does not say."""
 
@@ -182,7 +188,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 LIMIT_SIZES = (1, 1_000_000)
 """What the size of a named limit may be."""
-_MAX_LIMIT_NAME = 200
+_MAX_NAME = 200
 
 POLICY_RANGES: dict[str, tuple[float, float]] = {
     "catch_up_window": (0.0, 100 * _YEAR),
@@ -325,16 +331,21 @@ def _check_together(settings: Settings, problems: dict[str, str]) -> None:
     if settings.restart_backoff > settings.restart_backoff_limit:
         problems["restart_backoff"] = "must not exceed restart_backoff_limit"
     _check_limits(settings, problems)
+    _check_name("application", settings.application, problems)
     names = [rule.name for rule in settings.cleanup]
     for name in {name for name in names if names.count(name) > 1}:
         problems["cleanup"] = f"two file rules are named {name!r}"
 
 
+def _check_name(path: str, name: str, problems: dict[str, str]) -> None:
+    if not (name.strip() and name.isprintable() and len(name) <= _MAX_NAME):
+        problems[path] = f"a name has 1 to {_MAX_NAME} printable characters"
+
+
 def _check_limits(settings: Settings, problems: dict[str, str]) -> None:
     for name, size in settings.concurrency_limits.items():
         path = f"concurrency_limits.{name}"
-        if not (name.strip() and name.isprintable() and len(name) <= _MAX_LIMIT_NAME):
-            problems[path] = f"a name has 1 to {_MAX_LIMIT_NAME} printable characters"
+        _check_name(path, name, problems)
         _check_range(path, size, LIMIT_SIZES, problems)
     chosen = settings.policies.concurrency_limit
     if chosen is not None and chosen not in settings.concurrency_limits:

@@ -34,6 +34,7 @@ from kalends.model import JournalKind
 from kalends.settings import Settings
 from kalends.shutdown import CLOSE_TIMEOUT, Deadline, ShutdownReport, shut_down
 from kalends.storage.claims import ClaimStore
+from kalends.storage.declared import Declared
 from kalends.storage.engine import Storage
 from kalends.storage.events import EventStore
 from kalends.storage.executions import ExecutionStore
@@ -75,6 +76,7 @@ class System:
         on_failure: Callable[[SchedulerFailed], None] | None,
         *,
         executors: Mapping[str, Executor],
+        declared: Declared | None = None,
         machinery: Machinery | None = None,
     ) -> None:
         self.machinery = Machinery() if machinery is None else machinery
@@ -89,6 +91,7 @@ class System:
         self._housekeeping_over: str | None = None
         self.over: Future[None] = Future()
         self._on_failure = on_failure
+        self._declared = declared
         self.hub = self.machinery.hub(clock, settings)
         self.left = not settings.enabled
         """Set at the end: whether the database knows that this node has gone."""
@@ -161,17 +164,16 @@ class System:
         executions, outcomes = ExecutionStore(), OutcomeStore(dialect, self.ids, self.node)
         events = EventStore(dialect, self.ids, self.node)
         changing = Changing(self.storage, events, self.clock, self.runner, self._tell_loop)
+        keepers: dict[str, Any] = {**here, "changing": changing, "tell_loop": self._tell_loop}
         self.tracker = self._cell(
             "execution_tracker",
             ExecutionTrackerActor,
-            **here,
+            **keepers,
             store=executions,
             outcomes=outcomes,
             nodes=nodes,
             runner=self.runner,
-            changing=changing,
             outbox=self.outbox,
-            tell_loop=self._tell_loop,
             limits=settings.concurrency_limits,
             lease=settings.lease,
             enabled=settings.enabled,
@@ -179,11 +181,10 @@ class System:
         self.event_manager = self._cell(
             "event_manager",
             EventManagerActor,
-            **here,
+            **keepers,
             store=events,
-            changing=changing,
-            tell_loop=self._tell_loop,
             fit=self.registry.fit,
+            declared=self._declared,
         )
         self.loop = self._cell(
             "loop",
@@ -201,13 +202,11 @@ class System:
         self.housekeeper = self._cell(
             "housekeeper",
             HousekeeperActor,
-            **here,
+            **keepers,
             nodes=nodes,
             ids=self.ids,
             node=self.node,
-            changing=changing,
             settings=settings,
-            tell_loop=self._tell_loop,
             chores=self.chores,
             on_round=self._housekeeping_told,
         )

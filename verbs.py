@@ -30,6 +30,7 @@ from kalends.keywords import (
 from kalends.model import Event, Execution, Gap, JournalEntry, NextSkipped, Page
 from kalends.outlook import HeatMap, NextRun, Overdue
 from kalends.policies import Overlap
+from kalends.reconciliation import Reconciliation
 from kalends.refusals import refusing
 from kalends.report import Report
 from kalends.triggers import Trigger
@@ -80,6 +81,17 @@ class Verbs:
         ``on_conflict`` and ``author`` are for all of them.
         """
         return self.events.create_many(events, on_conflict=on_conflict, author=author).get()
+
+    @refusing
+    def reconcile(self, *, dry_run: bool = False, adopt: bool = False) -> Reconciliation:
+        """Make the stored events as the code declares them (``@kalends.scheduled``), as a start
+        does: created, updated, resumed; those that it declares no longer are paused.
+
+        ``dry_run``: only say what would change. ``adopt``: also take over events of these names
+        that were made by hand, or by another application. Raises ``ValidationFailed`` where a
+        declaration is wrong.
+        """
+        return self.events.reconcile(dry_run=dry_run, adopt=adopt).get()
 
     @refusing
     def get_event(self, event_id: str, *, deleted: bool = False) -> Event:

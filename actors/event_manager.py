@@ -37,13 +37,16 @@ from kalends.messages import (
     MoveNext,
     PauseEvent,
     PreviewEvent,
+    ReconcileDeclared,
     ReleaseEvent,
     ResumeEvent,
     SkipNext,
     UpdateEvent,
 )
 from kalends.model import Event, Execution, NextSkipped
+from kalends.reconciliation import Reconciliation
 from kalends.storage.backfills import cancel_backfill, find_backfill, plan_backfill
+from kalends.storage.declared import Declared
 from kalends.storage.engine import Storage
 from kalends.storage.event_queries import count_events, list_events
 from kalends.storage.event_rows import ids_by_name
@@ -59,7 +62,8 @@ __all__ = ["EventManagerActor"]
 
 class EventManagerActor(Actor):
     """Keeps definitions. ``tell_loop`` tells the loop when something new may be due; ``fit(job,
-    arguments)`` refuses stored arguments that a job does not take.
+    arguments)`` refuses stored arguments that a job does not take. ``declared`` is what the code
+    declares, and the stored events are made so at the start; None: they are not.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class EventManagerActor(Actor):
         changing: Changing,
         tell_loop: Callable[[Message], None],
         fit: Callable[[str, str], None],
+        declared: Declared | None,
     ) -> None:
         super().__init__()
         self._storage = storage
@@ -79,6 +84,19 @@ class EventManagerActor(Actor):
         self._tell_loop = tell_loop
         self._fit = fit
         self._changing = changing
+        self._declared = declared
+
+    def on_start(self) -> None:
+        """Once, before the loop starts: nothing runs by what the code does not say any more."""
+        if self._declared is not None and self.cell.incarnation == 1:
+            wanted, now = self._declared, self._clock.now_us()
+            found = self._storage.read(lambda db: wanted.look(db, now=now)).get()
+            if found.changes:
+                carried_out = self._storage.write(
+                    lambda db: wanted.carry_out(db, self._store, now=now)
+                )
+                found, _ = carried_out.get()
+            found.log()
 
     # -- create and read -----------------------------------------------------------------------
 
@@ -113,6 +131,32 @@ class EventManagerActor(Actor):
             on_conflict=message.on_conflict,
             author=message.author,
         )
+
+    @handles(ReconcileDeclared)
+    def reconcile(self, message: ReconcileDeclared) -> Future[Reconciliation]:
+        """Make the stored events as the code declares them."""
+        wanted = Declared(message.application, message.definitions, message.adopt)
+        now, told = self._clock.now_us(), list[Reconciliation]()
+
+        def unit(db: Any, now: int, revoked: Sequence[Claim]) -> tuple[Event, ...]:
+            if revoked:
+                self._store.give_back(db, revoked, now=now)
+            found, changed = wanted.carry_out(db, self._store, now=now, dry_run=message.dry_run)
+            told[:] = [found]
+            return changed
+
+        def look(db: Any) -> list[str]:
+            ahead = () if message.dry_run else wanted.look(db, now=now).changes
+            return [each.event_id for each in ahead if each.event_id is not None]
+
+        done = self._changing.found(self._storage.read(look), unit)
+        return done.then(lambda changed: self._reconciled(told[0], changed))
+
+    def _reconciled(self, found: Reconciliation, changed: Sequence[Event]) -> Reconciliation:
+        # Somebody may have changed another one between the look and the transaction.
+        self._changing.disarm([event.id for event in changed])
+        found.log()
+        return found
 
     @handles(GetEvent)
     def get(self, message: GetEvent) -> Future[Event]:

@@ -37,6 +37,7 @@ from kalends.messages import (
     MoveNext,
     PauseEvent,
     PreviewEvent,
+    ReconcileDeclared,
     ReleaseEvent,
     ResumeEvent,
     SkipNext,
@@ -44,6 +45,7 @@ from kalends.messages import (
 )
 from kalends.model import Event, Execution, JournalEntry, NextSkipped, Page
 from kalends.outlook import HeatMap, NextRun
+from kalends.reconciliation import Reconciliation
 from kalends.triggers import Trigger
 from kalends.validation import (
     choice,
@@ -106,6 +108,18 @@ class EventsProxy(Proxy):
                 self._checker.definitions(events),
                 choice(OnConflict, on_conflict, "on_conflict"),
                 optional_text(author, "author"),
+            )
+        )
+
+    @in_future
+    def reconcile(self, *, dry_run: bool = False, adopt: bool = False) -> Future[Reconciliation]:
+        """Make the stored events as the registry declares them; with ``dry_run`` only say how."""
+        return self._ask(
+            ReconcileDeclared(
+                self._checker.application,
+                self._checker.declared(),
+                flag(dry_run, "dry_run"),
+                flag(adopt, "adopt"),
             )
         )
 

@@ -18,13 +18,16 @@ import re
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar, overload
+from typing import Any, NamedTuple, Protocol, TypeVar, Unpack, overload
 
 from kalends.errors import ConflictError, JobNotFound, ValidationFailed, did_you_mean
+from kalends.event_fields import EventSettings
 from kalends.jobs.codec import decode_arguments
+from kalends.jobs.declarations import Declaration, Declarations
 from kalends.jobs.typed import Parameters
 from kalends.native import allocate_lock
 from kalends.refusals import checking
+from kalends.triggers import Trigger
 
 __all__ = ["Job", "Kind", "Registry", "check_fit", "default_registry"]
 
@@ -65,6 +68,7 @@ class Registry:
         self._lock = allocate_lock()
         self._jobs: dict[str, Job] = {}
         self._imported: dict[str, Job] = {}
+        self._declarations = Declarations()
         self._prefixes = tuple(_check_prefix(prefix) for prefix in allow_imports)
 
     # -- filling -------------------------------------------------------------------------------
@@ -110,6 +114,23 @@ class Registry:
             return self.register(function, name, executor)
 
         return decorate
+
+    @checking
+    def scheduled(
+        self, trigger: Trigger, *, name: str | None = None, **fields: Unpack[EventSettings]
+    ) -> Callable[[F], F]:
+        """Declare an event of the job that follows: put it above ``@job``.
+
+        ``name`` (default: the job's) is the event's; ``fields`` are those of ``schedule_event``.
+        The event is made, or made so again, whenever a scheduler that uses this registry starts;
+        see ``docs/declared-schedules.md``. Raises ``ValidationFailed`` where what follows is no
+        job, and ``ConflictError`` where another declaration has the name.
+        """
+        return self._declarations.decorator(self.name_of, trigger, name, dict(fields))
+
+    def declarations(self) -> tuple[Declaration, ...]:
+        """The events that are declared here, by name."""
+        return self._declarations.all()
 
     # -- looking up ----------------------------------------------------------------------------
 

@@ -95,16 +95,18 @@ def policy_columns(policies: Policies) -> dict[str, Any]:
 def changed_fields(old: dict[str, Any], changes: Changes, now: int) -> dict[str, Any]:
     """The columns of the row that ``changes`` really change, with their new values."""
     fresh: dict[str, Any] = {}
-    for field in ("name", "job", "arguments", "note"):
+    for field in ("name", "job", "arguments", "note", "declared_by"):
         value = getattr(changes, field)
         if value is not msgspec.UNSET and value != old[field]:
             fresh[field] = value
     if changes.tags is not msgspec.UNSET and dump(changes.tags) != old["tags"]:
         fresh["tags"] = dump(changes.tags)
     if changes.policies is not msgspec.UNSET:
-        current = msgspec.structs.asdict(_policies_or_default(old["policies"]))
+        stored = _policies_or_none(old["policies"])
+        # An update repairs an event that was quarantined for its policies.
+        current = msgspec.structs.asdict(Policies() if stored is None else stored)
         policies = consistent(Policies(**{**current, **changes.policies}))
-        if dump(policies) != old["policies"]:
+        if policies != stored:
             fresh |= policy_columns(policies)
     if changes.trigger is not msgspec.UNSET and not _same_rule(changes.trigger, old["trigger"]):
         fresh["trigger"] = dump_trigger(changes.trigger.anchored(now))
@@ -130,8 +132,8 @@ def _alike(given: Any, stored: Any) -> bool:
     return bool(given == stored)
 
 
-def _policies_or_default(text: str) -> Policies:
+def _policies_or_none(text: str) -> Policies | None:
     try:
         return load_policies(text)
     except ValidationFailed:
-        return Policies()  # an update repairs an event that was quarantined for its policies
+        return None

@@ -14,7 +14,7 @@ import msgspec
 import peewee
 
 from kalends.drafts import Changes, Definition, OnConflict
-from kalends.errors import ConflictError, VersionConflict
+from kalends.errors import ConflictError, ValidationFailed, VersionConflict
 from kalends.ids import IdSource
 from kalends.model import Event, EventStatus, JournalKind, Reason
 from kalends.storage.accounts import close_account, first_due, give_back, opening
@@ -29,7 +29,7 @@ from kalends.storage.event_rows import (
     policy_columns,
     write_event,
 )
-from kalends.storage.journal import Stamp, write_entry
+from kalends.storage.journal import Stamp, note_down
 from kalends.storage.models import EventRow, TagRow
 from kalends.storage.rows import (
     EVENT_COLUMNS,
@@ -43,7 +43,7 @@ from kalends.storage.undoing import undo_foretold
 from kalends.triggers import Trigger
 from kalends.work import Claim
 
-__all__ = ["EventStore"]
+__all__ = ["EventStore", "changes_of"]
 
 _COLUMN_NAMES = [field.name for field in EVENT_COLUMNS]
 _INSERT = EventRow.insert_many([dict.fromkeys(EVENT_COLUMNS)])
@@ -76,6 +76,7 @@ class EventStore:
         now: int,
         on_conflict: OnConflict,
         author: str | None,
+        note: str | None = None,
     ) -> tuple[Event, ...]:
         """Store all of them or, by raising, none. Returns the events in the order given."""
         named = [definition.name for definition in definitions if definition.name is not None]
@@ -111,7 +112,7 @@ class EventStore:
         self._flush(db, rows)
         created = [answer for answer in answers if not isinstance(answer, str)]
         if created:
-            self._journal_created(db, created, now, author)
+            self._journal_created(db, created, self.stamp(now, author, note))
         events = []
         for answer, definition in zip(answers, definitions, strict=True):
             if not isinstance(answer, str):
@@ -123,18 +124,15 @@ class EventStore:
         return tuple(events)
 
     def _journal_created(
-        self, db: peewee.Database, rows: Sequence[tuple[Any, ...]], now: int, author: str | None
+        self, db: peewee.Database, rows: Sequence[tuple[Any, ...]], stamp: Stamp
     ) -> None:
         """One line for one call: a single event's own, or the span of ids of a bulk."""
         single = len(rows) == 1
-        write_entry(
+        note_down(
             db,
             JournalKind.EVENTS_CREATED,
-            now=now,
-            ids=self._ids,
-            event_id=rows[0][0] if single else None,
-            node=self._node,
-            author=author,
+            stamp,
+            rows[0][0] if single else None,
             count=len(rows),
             first_id=rows[0][0],
             last_id=rows[-1][0],
@@ -155,6 +153,7 @@ class EventStore:
             "tags": dump(definition.tags),
             "status": EventStatus.ACTIVE.value,
             "note": definition.note,
+            "declared_by": definition.declared_by,
             "next_due": next_due,
             "accounted_from": accounted_from,
             "rule_since": accounted_from,
@@ -187,16 +186,15 @@ class EventStore:
         now: int,
         author: str | None,
     ) -> None:
-        changes = Changes(
-            job=definition.job,
-            arguments=definition.arguments,
-            trigger=definition.trigger,
-            policies=msgspec.structs.asdict(definition.policies),
-            tags=definition.tags,
-            note=definition.note,
-        )
         self.update(
-            db, event_id, changes, now=now, version=None, author=author, given_back=(), quiet=True
+            db,
+            event_id,
+            changes_of(definition),
+            now=now,
+            version=None,
+            author=author,
+            given_back=(),
+            quiet=True,
         )
 
     # -- read ----------------------------------------------------------------------------------
@@ -222,6 +220,7 @@ class EventStore:
         version: int | None,
         author: str | None,
         given_back: Sequence[Claim],
+        note: str | None = None,
         quiet: bool = False,
     ) -> Event:
         """Apply the changes. ``given_back`` are this node's claims of the event that will not
@@ -231,7 +230,8 @@ class EventStore:
         ``TransitionError``. With ``quiet`` a change that changes nothing is no change: the version
         stays.
         """
-        old = current_row(db, event_id, self.stamp(now, author))
+        stamp = self.stamp(now, author, note)
+        old = current_row(db, event_id, stamp)
         if version is not None and version != old["version"]:
             raise VersionConflict(
                 f"the event is at version {old['version']}, not {version}: read it again",
@@ -241,23 +241,26 @@ class EventStore:
         fresh = changed_fields(old, changes, now)
         if quiet and not fresh:
             return self.get(db, event_id)
+        if "name" in fresh and old["declared_by"] is not None:
+            raise ValidationFailed(
+                f"the event is declared in the code of {old['declared_by']!r}: rename it there",
+                path="name",
+            )
         if give_back(db, given_back, self._node, now=now):
             old = named(event_row(db, event_id))
-        before, evidence = dict(old), {}
+        before, asked, evidence = dict(old), [*fresh], {}
         if "trigger" in fresh:
             evidence = undo_foretold(db, old, now).evidence()
             fresh |= self._reschedule(db, old, load_trigger(fresh["trigger"]), now)
         self._write(db, old, fresh, now)
-        write_entry(
+        note_down(
             db,
             JournalKind.EVENT_UPDATED,
-            now=now,
-            ids=self._ids,
-            event_id=event_id,
-            node=self._node,
-            author=author,
+            stamp,
+            event_id,
             changed=sorted(set(fresh) - _FOLLOWS - COPIES),
             before={key: as_data(key, before[key]) for key in fresh if key not in COPIES},
+            after={key: as_data(key, fresh[key]) for key in asked if key not in COPIES},
             version=old["version"] + 1,
             **evidence,
         )
@@ -322,3 +325,19 @@ class EventStore:
 def _warned(event: Event, given: Definition | Changes) -> Event:
     """The event with the warnings of what it was made from."""
     return msgspec.structs.replace(event, warnings=given.warnings) if given.warnings else event
+
+
+def changes_of(definition: Definition) -> Changes:
+    """What makes an event of the same name as it is defined. Whose it is stays, unless it says."""
+    changes = Changes(
+        job=definition.job,
+        arguments=definition.arguments,
+        trigger=definition.trigger,
+        policies=msgspec.structs.asdict(definition.policies),
+        tags=definition.tags,
+        note=definition.note,
+        warnings=definition.warnings,
+    )
+    if definition.declared_by is None:
+        return changes
+    return msgspec.structs.replace(changes, declared_by=definition.declared_by)

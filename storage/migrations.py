@@ -16,7 +16,7 @@ from kalends.storage.models import TABLES, MetaRow
 
 __all__ = ["MIGRATIONS", "SCHEMA", "TABLES", "create", "migrate", "recorded_version"]
 
-SCHEMA = 2
+SCHEMA = 3
 
 _SQLITE_TABLES = " STRICT, WITHOUT ROWID"
 """Columns hold what they are declared to, and rows lie in the order of their keys."""
@@ -62,7 +62,19 @@ def _policies(db: Database) -> None:
         db.execute_sql(statement)
 
 
-MIGRATIONS: dict[int, Callable[[Database], None]] = {2: _policies}
+_DECLARED = """
+ALTER TABLE events ADD COLUMN declared_by TEXT;
+CREATE INDEX events_declared ON events (declared_by) WHERE (declared_by IS NOT NULL)
+"""
+
+
+def _declared(db: Database) -> None:
+    """Version 3: which events the code declares."""
+    for statement in _DECLARED.split(";"):
+        db.execute_sql(statement)
+
+
+MIGRATIONS: dict[int, Callable[[Database], None]] = {2: _policies, 3: _declared}
 """``MIGRATIONS[n]`` turns version n - 1 into version n."""
 
 

@@ -54,7 +54,8 @@ class EventRow(Model):
     """One event. ``next_due`` is the first instant without a fate; ``rule_since`` when its trigger
     was set; ``streak_since`` from when on its failures in a row are counted. ``limit_name``,
     ``priority`` and ``serial`` (0 under ``overlap="allow_all"``) are copies of its policies, for
-    the queries that look for what may begin.
+    the queries that look for what may begin. ``declared_by`` names the application that has it in
+    its code.
     """
 
     id = TextField(primary_key=True)
@@ -78,6 +79,7 @@ class EventRow(Model):
     version = IntegerField()
     created_at = BigIntegerField()
     updated_at = BigIntegerField()
+    declared_by = TextField(null=True)
 
     class Meta:
         table_name = "events"
@@ -109,6 +111,13 @@ EventRow.add_index(
     EventRow.index(EventRow.name, unique=True, where=LIVING_EVENTS, name="events_name")
 )
 EventRow.add_index(EventRow.index(EventRow.job, name="events_job"))
+EventRow.add_index(
+    EventRow.index(
+        EventRow.declared_by,
+        where=EventRow.declared_by.is_null(False),
+        name="events_declared",
+    )
+)
 EventRow.add_index(
     EventRow.index(
         EventRow.paused_until,

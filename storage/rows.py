@@ -180,7 +180,7 @@ def event_of(row: Sequence[Any]) -> Event:
     (
         event_id, name, job, arguments, trigger, policies, tags, status, note, status_note,
         paused_until, next_due, accounted_from, _rule_since, _streak_since, _limit_name, _priority,
-        _serial, version, created_at, updated_at,
+        _serial, version, created_at, updated_at, declared_by,
     ) = row  # fmt: skip
     given = _json_or(arguments, _Arguments(), _Arguments)
     return Event(
@@ -194,6 +194,7 @@ def event_of(row: Sequence[Any]) -> Event:
         tags=tuple(_json_or(tags, [], list[str])),
         status=EventStatus(status),
         note=note if status_note is None else status_note,
+        declared_by=declared_by,
         paused_until=None if paused_until is None else from_us(paused_until),
         next_due=None if next_due is None else from_us(next_due),
         accounted_from=from_us(accounted_from),

@@ -195,7 +195,22 @@ summed up 8 days ago, 7 days ago, 6 days ago, 5 days ago, 4 days ago, 3 days ago
 once more: planned 0, 7 have run
 """
 
+DECLARED_SCHEDULES = """daily-report would be updated policies trigger
+hourly-sweep would be created
+inbox.poll would be paused
+daily-report: active
+    events_created by kalends: declared by 'default'
+    event_updated by ada: None
+    event_updated by kalends: declared by 'default'
+hourly-sweep: active
+    events_created by kalends: declared by 'default'
+inbox.poll: paused
+    events_created by kalends: declared by 'default'
+    event_paused by kalends: no longer declared by 'default'
+"""
+
 EXPECTED = {
+    "declared_schedules.py": re.escape(DECLARED_SCHEDULES),
     "hello.py": HELLO,
     "backfill_last_week.py": re.escape(BACKFILL_LAST_WEEK),
     "quickstart.py": QUICKSTART,
@@ -243,7 +258,11 @@ def test_an_example_says_what_it_should_and_leaves_nothing_behind(
 
 @pytest.mark.parametrize(
     ("name", "page"),
-    [("a_daylight_saving_night.py", "triggers.md"), ("an_outage_and_catch_up.py", "policies.md")],
+    [
+        ("a_daylight_saving_night.py", "triggers.md"),
+        ("an_outage_and_catch_up.py", "policies.md"),
+        ("declared_schedules.py", "declared-schedules.md"),
+    ],
 )
 def test_what_a_page_says_that_an_example_prints_is_what_it_prints(
     name: str, page: str, tmp_path: Path

@@ -117,6 +117,7 @@ class VirtualScheduler(Scheduler):
             self.clock,
             self._on_failure,
             executors=self._executors,
+            declared=self._declared(),
             machinery=VirtualMachinery(process, self._script, count_start(dialect)),
         )
 
