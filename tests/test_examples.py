@@ -209,6 +209,14 @@ inbox.poll: paused
     event_paused by kalends: no longer declared by 'default'
 """
 
+JOBS_IN_PROCESSES = """78498 primes, elsewhere: True
+native.crash: failed, WorkerDied: killed by SIGSEGV
+native.leave: failed, WorkerDied: exited with code 3
+images.load: failed, MemoryError
+regex.match: timed_out, TimeoutError: took longer than 0.5 seconds
+and on: 25 primes
+"""
+
 EXPECTED = {
     "declared_schedules.py": re.escape(DECLARED_SCHEDULES),
     "hello.py": HELLO,
@@ -219,6 +227,7 @@ EXPECTED = {
     "restart_an_actor.py": re.escape(RESTART_AN_ACTOR),
     "test_your_schedule.py": TEST_YOUR_SCHEDULE,
     "month_end_closing.py": re.escape(MONTH_END_CLOSING),
+    "jobs_in_processes.py": re.escape(JOBS_IN_PROCESSES),
     "retries_and_timeouts.py": re.escape(RETRIES_AND_TIMEOUTS),
     "a_daylight_saving_night.py": re.escape(A_DAYLIGHT_SAVING_NIGHT),
     "an_outage_and_catch_up.py": re.escape(AN_OUTAGE_AND_CATCH_UP),
