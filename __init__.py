@@ -18,6 +18,7 @@ from kalends.model import (
     Attempt, Event, EventStatus, Execution, Failure, Fate, Gap, JournalEntry, JournalKind,
     NextSkipped, Page, Reason,
 )  # fmt: skip
+from kalends.notices import Notice, NoticeKind, Subscription
 from kalends.outlook import HeatMap, NextRun, Overdue, OverdueCause
 from kalends.policies import CatchUp, Delivery, Overlap, Policies, RetryBackoff
 from kalends.reconciliation import DeclaredAction, DeclaredEvent, Reconciliation
@@ -40,12 +41,12 @@ __all__ = [
     "Event", "EventNotFound", "EventStatus", "Execution", "ExecutionContext",
     "ExecutionNotFound", "Explanation", "Failure", "Fate", "ForkedError", "Future", "Gap",
     "HeatMap", "HousekeepingReport", "JobNotFound", "JournalEntry", "JournalKind",
-    "KalendsError", "MailboxFull", "NextRun", "NextSkipped", "NotInitialized", "Overdue",
-    "OverdueCause", "Overlap", "Page", "PayloadTooLarge", "Policies", "Reason",
-    "Reconciliation", "Registry", "Report", "Result", "Retry", "RetryBackoff", "Scheduler",
-    "SchedulerFailed", "SchedulerStatus", "Settings", "ShutdownReport", "Snooze", "Standing",
-    "StorageRefused", "StorageUnavailable", "TransitionError", "Trigger", "ValidationFailed",
-    "Verification", "VersionConflict", "Violation", "ViolationKind", "calendar", "cron",
-    "current", "dates", "every", "holidays", "job", "once", "rrule", "scheduled", "weekdays",
-    "working_day",
+    "KalendsError", "MailboxFull", "NextRun", "NextSkipped", "NotInitialized", "Notice",
+    "NoticeKind", "Overdue", "OverdueCause", "Overlap", "Page", "PayloadTooLarge", "Policies",
+    "Reason", "Reconciliation", "Registry", "Report", "Result", "Retry", "RetryBackoff",
+    "Scheduler", "SchedulerFailed", "SchedulerStatus", "Settings", "ShutdownReport", "Snooze",
+    "Standing", "StorageRefused", "StorageUnavailable", "Subscription", "TransitionError",
+    "Trigger", "ValidationFailed", "Verification", "VersionConflict", "Violation",
+    "ViolationKind", "calendar", "cron", "current", "dates", "every", "holidays", "job", "once",
+    "rrule", "scheduled", "weekdays", "working_day",
 ]  # fmt: skip

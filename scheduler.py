@@ -23,6 +23,7 @@ from kalends.jobs.executors.base import Executor
 from kalends.jobs.executors.choice import choose_executors
 from kalends.jobs.registry import Registry, default_registry
 from kalends.lifecycle import Lifecycle
+from kalends.notices import Notices
 from kalends.refusals import checking, refusing
 from kalends.settings import Settings
 from kalends.shutdown import ShutdownReport
@@ -102,6 +103,7 @@ class Scheduler(Verbs):
         self._on_failure = on_failure
         # Refuses a wrong URL now, opens nothing, and fixes what a relative path is relative to.
         self._database = open_storage(database, self.settings).dialect.location
+        self.notices = Notices()
         self._life = Lifecycle(self._make_system)
         self._checker = DefinitionChecker(
             self.registry, self.settings, self._clock, self._executors
@@ -125,6 +127,7 @@ class Scheduler(Verbs):
             self._on_failure,
             executors=self._executors,
             declared=self._declared(),
+            notices=self.notices,
         )
 
     def _declared(self) -> Declared | None:

@@ -19,6 +19,7 @@ from kalends.errors import AskTimeout, KalendsError, NotInitialized
 from kalends.futures import Future
 from kalends.logs import get_log
 from kalends.messages import Drain
+from kalends.notices import NoticeKind
 from kalends.storage.accounts import give_back
 from kalends.work import Claim
 
@@ -111,6 +112,10 @@ def shut_down(system: System, deadline: Deadline) -> ShutdownReport:
     report = ShutdownReport(
         abandoned=tuple(claim.id for claim in abandoned), unrecorded=unrecorded, clean=clean
     )
+    system.announcer.scheduler(
+        NoticeKind.SCHEDULER_STOPPED, node=system.node, clean=clean, unrecorded=unrecorded
+    )
+    system.announcer.end()
     _log.info(
         "scheduler_stopped",
         node=system.node,
@@ -152,6 +157,7 @@ def _settle(system: System, unbegun: Sequence[Claim], abandoned: int) -> int:
         _committed(returned, len(rest))
     if recorded is not None and _committed(recorded, len(rest)):
         system.outbox.drop(len(rest))
+        system.announcer.recorded(rest, recorded.get())
     return len(system.outbox)
 
 

@@ -17,8 +17,10 @@ from kalends.actors.execution_tracker import ExecutionTrackerActor
 from kalends.actors.housekeeper import Chores, HousekeeperActor
 from kalends.actors.loop import LoopActor
 from kalends.actors.runtime import Actor, Cell, Exit, ExitKind
+from kalends.announcing import Announcer
 from kalends.children import Context, Report, describe
 from kalends.clock import Clock
+from kalends.condition import Condition
 from kalends.errors import AskTimeout, KalendsError, NotInitialized, SchedulerFailed
 from kalends.futures import Future
 from kalends.jobs.codec import storable
@@ -31,6 +33,7 @@ from kalends.logs import get_log
 from kalends.machinery import Machinery
 from kalends.messages import ClaimUnrunnable, JobsBegun, Message, OutcomesReady
 from kalends.model import JournalKind
+from kalends.notices import NoticeKind, Notices
 from kalends.settings import Settings
 from kalends.shutdown import CLOSE_TIMEOUT, Deadline, ShutdownReport, shut_down
 from kalends.storage.claims import ClaimStore
@@ -76,6 +79,7 @@ class System:
         on_failure: Callable[[SchedulerFailed], None] | None,
         *,
         executors: Mapping[str, Executor],
+        notices: Notices,
         declared: Declared | None = None,
         machinery: Machinery | None = None,
     ) -> None:
@@ -87,8 +91,9 @@ class System:
         self.ids = self.machinery.ids(clock)
         self.node = self.ids()
         self.failure: SchedulerFailed | None = None
-        self._housekeeping_trouble: str | None = None
-        self._housekeeping_over: str | None = None
+        self.announcer = Announcer(notices, storage, clock, self.ids, self.node)
+        self.condition = Condition(storage.health, self.announcer.condition)
+        storage.on_commit(self.announcer.committed)
         self.over: Future[None] = Future()
         self._on_failure = on_failure
         self._declared = declared
@@ -109,6 +114,7 @@ class System:
             cancel_grace=settings.cancel_grace,
             make_waker=self.machinery.waker,
             on_begun=lambda: self._tell(self.tracker, JobsBegun()),
+            on_started=self.announcer.started,
         )
 
     # -- birth ---------------------------------------------------------------------------------
@@ -138,6 +144,7 @@ class System:
                 self.runner.start()
             undo.pop_all()
         _log.info("scheduler_started", node=self.node, enabled=self.settings.enabled)
+        self.announcer.scheduler(NoticeKind.SCHEDULER_STARTED, node=self.node)
 
     def _bury(self, gone: Sequence[str]) -> None:
         now = self.clock.now_us()
@@ -174,9 +181,8 @@ class System:
             nodes=nodes,
             runner=self.runner,
             outbox=self.outbox,
-            limits=settings.concurrency_limits,
-            lease=settings.lease,
-            enabled=settings.enabled,
+            announcer=self.announcer,
+            settings=settings,
         )
         self.event_manager = self._cell(
             "event_manager",
@@ -198,6 +204,7 @@ class System:
             runner=self.runner,
             outbox=self.outbox,
             settings=settings,
+            announcer=self.announcer,
         )
         self.housekeeper = self._cell(
             "housekeeper",
@@ -208,7 +215,7 @@ class System:
             node=self.node,
             settings=settings,
             chores=self.chores,
-            on_round=self._housekeeping_told,
+            on_round=self.condition.housekeeping_told,
         )
         self.nodes, self.outcomes = nodes, outcomes
 
@@ -322,6 +329,7 @@ class System:
         self.close_cells(error)
         self.runner.halt()  # what it holds is given back at the shutdown
         _log.critical("scheduler_failed", error=str(error))
+        self.announcer.scheduler(NoticeKind.SCHEDULER_FAILED, error=str(error))
         self.over.resolve(None, error)
         if self._on_failure is not None:
             thread = self.machinery.thread(lambda: self._call_host(error), "kalends-on-failure")
@@ -343,24 +351,14 @@ class System:
 
     def _housekeeping_ended(self, ended: Exit) -> None:
         if ended.kind is not ExitKind.SHUTDOWN and not self.over.done:
-            # Kept apart: a round that was under way may still end well.
-            self._housekeeping_over = f"the housekeeper has given up: {describe(ended.reason)}"
-            _log.error("scheduler_degraded", reason=self._housekeeping_over)
-
-    def _housekeeping_told(self, trouble: str | None) -> None:
-        """What the last round of housekeeping could not do, or None."""
-        if trouble is not None and trouble != self._housekeeping_trouble:
-            _log.error("scheduler_degraded", reason=trouble)
-        self._housekeeping_trouble = trouble
+            self.condition.housekeeping_over(describe(ended.reason))
 
     # -- looking -------------------------------------------------------------------------------
 
     @property
     def degraded(self) -> str | None:
         """What does not work, while the rest does; or None."""
-        if self.storage.health.reason is not None:
-            return f"the database refuses transactions: {self.storage.health.reason}"
-        return self._housekeeping_over or self._housekeeping_trouble
+        return self.condition.degraded
 
     def runs_here(self) -> bool:
         """True inside a job that this system runs."""

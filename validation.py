@@ -19,6 +19,7 @@ from kalends.errors import ValidationFailed, did_you_mean
 from kalends.ids import check_id
 from kalends.jobs.codec import storable, type_name
 from kalends.model import EventStatus, Fate, JournalKind
+from kalends.notices import KINDS
 from kalends.queries import EventQuery, ExecutionQuery, GapQuery, JournalQuery
 from kalends.triggers.zone import zone
 
@@ -40,6 +41,7 @@ __all__ = [
     "journal_query",
     "known_keywords",
     "note",
+    "notice_kinds",
     "number",
     "shown",
     "tags",
@@ -175,6 +177,20 @@ def known_keywords(values: Mapping[str, Any], known: Collection[str], path: str)
                 f"{path} has no field {shown(key)}{did_you_mean(plain, known)}",
                 path=path if plain is None else f"{path}.{_field(plain)}",
             )
+
+
+def notice_kinds(value: object, path: str) -> frozenset[str]:
+    """Words of ``notices.KINDS``, given as a list or alone; None: all of them."""
+    if value is None:
+        return KINDS
+    several = value if _plain_text(value) is None else [value]
+    words = _texts(several, path, len(KINDS), "kinds of notices")
+    for word in words:
+        if word not in KINDS:
+            raise ValidationFailed(
+                f"{path} has no kind {shown(word)}{did_you_mean(word, sorted(KINDS))}", path=path
+            )
+    return frozenset(words)
 
 
 def optional_text(value: object, path: str) -> str | None:

@@ -16,6 +16,7 @@ from kalends.actors.housekeeper import HousekeepingReport
 from kalends.actors.proxies import ExecutionsProxy, HousekeeperProxy, LoopProxy
 from kalends.backfills import Backfill
 from kalends.drafts import OnConflict
+from kalends.errors import ValidationFailed
 from kalends.explanation import Explanation
 from kalends.keywords import (
     DueConditions,
@@ -28,12 +29,14 @@ from kalends.keywords import (
     NewEvent,
 )
 from kalends.model import Event, Execution, Gap, JournalEntry, NextSkipped, Page
+from kalends.notices import Notice, Notices, Subscription
 from kalends.outlook import HeatMap, NextRun, Overdue
 from kalends.policies import Overlap
 from kalends.reconciliation import Reconciliation
-from kalends.refusals import refusing
+from kalends.refusals import checking, refusing
 from kalends.report import Report
 from kalends.triggers import Trigger
+from kalends.validation import notice_kinds, number
 from kalends.verification import Verification
 
 __all__ = ["Verbs"]
@@ -50,6 +53,8 @@ class Verbs:
     """Typed proxy of the ``LoopActor``."""
     housekeeper: HousekeeperProxy
     """Typed proxy of the ``HousekeeperActor``."""
+    notices: Notices
+    """All who want to hear of it."""
 
     # -- events --------------------------------------------------------------------------------
 
@@ -321,6 +326,28 @@ class Verbs:
         Any instant, past or future, due or not; of a deleted event, too. Raises ``EventNotFound``.
         """
         return self.executions.explain(event_id, instant).get()
+
+    # -- notices -------------------------------------------------------------------------------
+
+    @checking
+    def subscribe(
+        self,
+        callback: Callable[[Notice], object] | None = None,
+        kinds: Iterable[str] | None = None,
+        *,
+        limit: int = 1000,
+    ) -> Subscription:
+        """Hear of what this scheduler does, while it does it; also before it is started.
+
+        ``kinds``: words of ``NoticeKind`` and ``JournalKind``; None: all. ``callback(notice)`` is
+        called on a thread of its own; without one the subscription is an iterator, for ``for`` and
+        ``async for``. Up to ``limit`` (1 to 1,000,000) notices wait for it; what finds no room is
+        dropped and counted. It ends when it is closed, and with the scheduler.
+        """
+        if callback is not None and not callable(callback):
+            raise ValidationFailed("callback must be callable", path="callback")
+        room = int(number(limit, "limit", 1, 1_000_000, whole=True))
+        return Subscription(self.notices, notice_kinds(kinds, "kinds"), room, callback)
 
     # -- housekeeping --------------------------------------------------------------------------
 

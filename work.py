@@ -64,6 +64,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The names of the class of what was raised and of its bases, bare and qualified."""
     ask: Ask | None = None
     """What the job asked for by raising it."""
+    claim: Claim | None = None
+    """What was claimed; None where this process has forgotten."""
 
 
 class WrittenOff(msgspec.Struct, frozen=True):

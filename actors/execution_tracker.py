@@ -7,11 +7,12 @@ meanwhile, one transaction at a time takes them all."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kalends.actors.changing import Changing
 from kalends.actors.runtime import Actor, handles
+from kalends.announcing import Announcer
 from kalends.clock import US, Clock
 from kalends.errors import KalendsError
 from kalends.futures import Future
@@ -40,6 +41,7 @@ from kalends.messages import (
     VerifyLedger,
 )
 from kalends.model import Execution
+from kalends.settings import Settings
 from kalends.storage.accounts import Held
 from kalends.storage.engine import Storage
 from kalends.storage.executions import ExecutionStore
@@ -51,6 +53,7 @@ from kalends.storage.overdue import find_overdue
 from kalends.storage.overlaps import Ended
 from kalends.storage.reports import make_report
 from kalends.storage.verify.walk import Verifier
+from kalends.work import Outcome
 
 __all__ = ["ExecutionTrackerActor"]
 
@@ -79,9 +82,8 @@ class ExecutionTrackerActor(Actor):
         changing: Changing,
         outbox: Outbox,
         tell_loop: Callable[[Message], None],
-        limits: Mapping[str, int],
-        lease: float,
-        enabled: bool,
+        announcer: Announcer,
+        settings: Settings,
     ) -> None:
         super().__init__()
         self._storage = storage
@@ -93,9 +95,10 @@ class ExecutionTrackerActor(Actor):
         self._changing = changing
         self._outbox = outbox
         self._tell_loop = tell_loop
-        self._limits = limits
-        self._lease = lease
-        self._enabled = enabled
+        self._announcer = announcer
+        self._limits = settings.concurrency_limits
+        self._lease = settings.lease
+        self._enabled = settings.enabled
         self._recording = False
         self._mark_all = True
         self._marking = False
@@ -132,14 +135,17 @@ class ExecutionTrackerActor(Actor):
         self._recording, since = True, self._outbox.dropped
         now = self._clock.now_us()
         future = self._storage.write(lambda db: self._outcomes.record(db, outcomes, now=now))
-        future.add_done_callback(lambda done: self._settled(len(outcomes), since, done))
+        future.add_done_callback(lambda done: self._settled(outcomes, since, done))
 
-    def _settled(self, count: int, since: int, done: Future[Recorded]) -> None:
+    def _settled(self, outcomes: Sequence[Outcome], since: int, done: Future[Recorded]) -> None:
         """On the writer's thread, right after the commit and before the next transaction."""
         recorded = done.value
         if recorded is not None:
             self._changing.disarm(recorded.paused)
-            self.tell_self(OutcomesRecorded(count, since, recorded.rejected, recorded.ready_at))
+            self._announcer.recorded(outcomes, recorded)
+            self.tell_self(
+                OutcomesRecorded(len(outcomes), since, recorded.rejected, recorded.ready_at)
+            )
         elif isinstance(done.error, KalendsError):
             self.tell_self(OutcomesRefused(str(done.error)))
         elif done.error is not None:

@@ -14,6 +14,7 @@ from kalends.actors.changing import Changing
 from kalends.actors.hub import Timer
 from kalends.actors.runtime import Actor, handles
 from kalends.actors.stopwatch import Stopwatch
+from kalends.announcing import Announcer
 from kalends.clock import US, Clock, from_us
 from kalends.errors import KalendsError, NotInitialized
 from kalends.futures import Future
@@ -61,6 +62,7 @@ class LoopActor(Actor):
         runner: Runner,
         outbox: Outbox,
         settings: Settings,
+        announcer: Announcer,
     ) -> None:
         super().__init__()
         self._storage = storage
@@ -73,6 +75,7 @@ class LoopActor(Actor):
         self._runner = runner
         self._outbox = outbox
         self._settings = settings
+        self._announcer = announcer
         self._ahead = round(settings.claim_ahead * US)
         self._claiming = False
         self._again = False
@@ -120,6 +123,7 @@ class LoopActor(Actor):
         """On the writer's thread, right after the commit and before the next transaction."""
         claimed = done.value
         if claimed is not None:
+            self._announcer.claimed(claimed.claims, claimed.terminated, claimed.skipped)
             self._runner.submit(claimed.claims)
             # After it: among these may be what was claimed a moment before it had to make way.
             self._runner.write_off(claimed.terminated)
@@ -277,6 +281,7 @@ class LoopActor(Actor):
         def committed(done: Future[Execution]) -> None:
             if done.error is not None:
                 return
+            self._announcer.claimed(made[0].claims, made[0].terminated)
             self._runner.submit(made[0].claims)
             self._runner.write_off(made[0].terminated)
             self._runner.cancel(made[0].told)

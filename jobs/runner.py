@@ -22,6 +22,7 @@ Promises:
 - A job that takes longer than its claim says, by monotonic time, is written off in the same way,
   with the outcome ``timed_out`` in the outbox.
 - A claim for which its executor has no room ends as ``skipped``, reason ``queue_full``.
+- ``on_started(claim, instant)`` is called for each job that begins, before it does.
 - ``on_begun`` is called when a job has begun, and not again until ``newly_begun`` is asked which.
 - What cannot be run (a job that nobody registered, arguments that cannot be read) is not an
   outcome: the claim goes to ``on_unrunnable(claim, error)``.
@@ -77,6 +78,7 @@ class Runner:
         default_executor: str = "thread",
         make_waker: Callable[[Clock, Callable[[], int | None]], Waker] = Ticker,
         on_begun: Callable[[], None] = lambda: None,
+        on_started: Callable[[Claim, int], None] = lambda claim, started_us: None,
     ) -> None:
         self.clock = clock
         self.registry = registry
@@ -93,6 +95,7 @@ class Runner:
         self._tasks = Holdings(clock)
         self._ticker = make_waker(clock, self._look)
         self._on_begun = on_begun
+        self._on_started = on_started
         self._started = False
         self._stopped = False
         self.halted = False
@@ -193,6 +196,7 @@ class Runner:
             self._ticker.expect(task.deadline_us)
         if first:
             self._on_begun()
+        self._on_started(task.claim, task.started_us)
         return True
 
     def end(self, task: Task, outcome: Outcome) -> None:

@@ -18,7 +18,7 @@ import peewee
 
 from kalends.errors import ValidationFailed
 from kalends.ids import IdSource
-from kalends.planning import plan_claim
+from kalends.planning import Span, plan_claim
 from kalends.policies import Overlap
 from kalends.storage.accounts import give_back
 from kalends.storage.batch import Batch, BatchWriter
@@ -38,7 +38,7 @@ from kalends.storage.statuses import end_pauses
 from kalends.storage.unowned import Waiting, ready, take
 from kalends.work import Claim, WrittenOff
 
-__all__ = ["ClaimStore", "Claimed"]
+__all__ = ["ClaimStore", "Claimed", "Skipped"]
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -59,6 +59,15 @@ class Claimed(msgspec.Struct, frozen=True):
     """Executions of this node whose jobs are to be told to stop."""
     terminated: tuple[WrittenOff, ...] = ()
     """Executions of this node that have ended in the ledger, whatever their jobs do."""
+    skipped: tuple[Skipped, ...] = ()
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """Instants of one event that a claim transaction has skipped."""
+
+    event_id: str
+    event_name: str
+    span: Span
 
 
 class _Round:
@@ -84,6 +93,7 @@ class _Round:
         """The events of which something that was due begins."""
         self.told: list[str] = []
         self.terminated: list[WrittenOff] = []
+        self.skipped: list[Skipped] = []
 
 
 class ClaimStore:
@@ -151,6 +161,7 @@ class ClaimStore:
             held_up=bool(rooms.full()) or rest.waiting,
             told=tuple(this.told),
             terminated=tuple(this.terminated),
+            skipped=tuple(this.skipped),
         )
 
     # -- what waits, and what a limit counts ---------------------------------------------------
@@ -206,7 +217,7 @@ class ClaimStore:
     # -- what is due ---------------------------------------------------------------------------
 
     def _plan_one(self, this: _Round, columns: Sequence[Any], *, begun: bool) -> None:
-        event_id, _, _, _, trigger_text, policies_text, due, version = columns
+        event_id, name, _, _, trigger_text, policies_text, due, version = columns
         try:
             rule = load_trigger(trigger_text)
             policies = load_policies(policies_text)
@@ -239,6 +250,7 @@ class ClaimStore:
             this.begun.add(event_id)
         this.rooms.take(policies.concurrency_limit, len(plan.run) - ended.freed)
         for span in plan.skipped:
+            this.skipped.append(Skipped(event_id, name, span))
             write_gap(
                 this.db, event_id, version, rule, span, now=this.now, ids=self._ids, node=self._node
             )

@@ -10,6 +10,7 @@ have no effect but on the database.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from kalends.futures import Future
@@ -105,6 +106,10 @@ class Storage:
     def others_committed(self) -> Future[bool]:
         """Whether other processes may have changed the ledger since this was last asked."""
         return self._writer.submit(Chore(self.dialect.others_committed))
+
+    def on_commit(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` on the writer's thread after each commit; it must not wait or raise."""
+        self._writer.on_commit = listener
 
     @property
     def commits(self) -> int:

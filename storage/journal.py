@@ -15,7 +15,7 @@ from kalends.storage.paging import page
 from kalends.storage.prepared import Prepared, hole
 from kalends.storage.rows import JOURNAL_COLUMNS, dump, journal_of
 
-__all__ = ["Stamp", "list_entries", "note_down", "write_entry"]
+__all__ = ["Stamp", "entries_after", "list_entries", "note_down", "write_entry"]
 
 _INSERT = Prepared(JournalRow.insert({field: hole(field.name) for field in JOURNAL_COLUMNS}))
 
@@ -76,6 +76,17 @@ def write_entry(
         details=dump(details),
     )
     return entry_id
+
+
+def entries_after(db: peewee.Database, after: str, *, node: str, limit: int) -> list[JournalEntry]:
+    """What a node has written after the entry ``after``, oldest first."""
+    select = (
+        JournalRow.select(*JOURNAL_COLUMNS)
+        .where(JournalRow.id > after, JournalRow.node == node)
+        .order_by(JournalRow.id)
+        .limit(limit)
+    )
+    return [journal_of(row) for row in select.tuples().execute(db)]
 
 
 def list_entries(db: peewee.Database, query: JournalQuery) -> Page[JournalEntry]:

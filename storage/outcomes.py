@@ -11,7 +11,7 @@ whether the event is paused.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -112,6 +112,10 @@ class Recorded(msgspec.Struct, frozen=True):
     """When the first of those that are attempted again may begin."""
     paused: tuple[str, ...] = ()
     """The events that were paused for their failures."""
+    again: Mapping[str, int] = {}
+    """The executions that are attempted again, and when."""
+    fates: Mapping[str, tuple[Fate, Reason | None]] = {}
+    """Of executions that did not succeed: the fate that was made of their outcome."""
 
 
 class OutcomeStore:
@@ -151,7 +155,11 @@ class OutcomeStore:
             self._decide(work, outcome)
         self._succeed(work, succeeded)
         return Recorded(
-            tuple(work.rejected), min(work.ready, default=None), tuple(dict.fromkeys(work.paused))
+            tuple(work.rejected),
+            min(work.again.values(), default=None),
+            tuple(dict.fromkeys(work.paused)),
+            work.again,
+            work.fates,
         )
 
     def _succeed(self, work: _Recording, outcomes: Sequence[Outcome]) -> None:
@@ -240,7 +248,7 @@ class OutcomeStore:
             error=None if outcome.error is None else dump(outcome.error),
         )
         _REOPEN.change(work.db, id=outcome.execution_id, ready_at=ready_at)
-        work.ready.append(ready_at)
+        work.again[outcome.execution_id] = ready_at
 
     def _turn_away(self, work: _Recording, outcome: Outcome, *, for_good: bool) -> None:
         """What found no room is skipped; what was attempted before waits, and comes again, unless
@@ -250,7 +258,7 @@ class OutcomeStore:
         values: dict[str, Any] = {"attempt": outcome.attempt - 1}
         if again and not for_good:
             values |= {"node": None, "ready_at": work.now + _AGAIN_US}
-            work.ready.append(work.now + _AGAIN_US)
+            work.again[outcome.execution_id] = work.now + _AGAIN_US
         else:
             values = {} if again else values
             fate = Fate.CANCELLED if again else outcome.fate
@@ -270,9 +278,10 @@ class OutcomeStore:
         fate, error = outcome.fate, outcome.error
         if plan.forbidden:
             fate, error = Fate.FAILED, _forbidden(error)
-        reason = Reason.EXHAUSTED.value if plan.exhausted else None
+        reason = Reason.EXHAUSTED if plan.exhausted else None
         if told_to_stop and fate is Fate.CANCELLED:
-            reason = Reason.OVERLAP.value
+            reason = Reason.OVERLAP
+        work.fates[outcome.execution_id] = fate, reason
         _END.change(
             work.db,
             id=outcome.execution_id,
@@ -304,7 +313,8 @@ class _Recording:
         self.db = db
         self.now = now
         self.rejected: list[str] = []
-        self.ready: list[int] = []
+        self.again: dict[str, int] = {}
+        self.fates: dict[str, tuple[Fate, Reason | None]] = {}
         self.paused: list[str] = []
 
 

@@ -35,6 +35,8 @@ class Health:
 
     def __init__(self) -> None:
         self.reason: str | None = None
+        self.on_change: Callable[[], None] = _nothing
+        """Called when the reason has changed."""
         self.corrupt: StorageUnavailable | None = None
 
     def update(self, error: StorageUnavailable | None) -> None:
@@ -48,6 +50,11 @@ class Health:
             else:
                 _log.info("storage_recovered", after=self.reason)
             self.reason = reason
+            self.on_change()
+
+
+def _nothing() -> None:
+    """Nobody listens."""
 
 
 class Worker:
@@ -188,6 +195,8 @@ class Writer(Worker):
     def __init__(self, name: str, dialect: Dialect) -> None:
         super().__init__(name, dialect, read_only=False, group=dialect.group)
         self.health = Health()
+        self.on_commit: Callable[[], None] = _nothing
+        """Called after each commit, when all who waited for it have their answers."""
         self.commits = 0
         self.units = 0
 
@@ -263,6 +272,7 @@ class Writer(Worker):
         self.health.update(None)
         for future, value, refusal in answers:
             future.resolve(value, refusal)
+        self.on_commit()
         return None, None
 
     def begin(self, db: peewee.Database) -> None:

@@ -26,6 +26,7 @@ from kalends.actors.housekeeper import HousekeeperActor
 from kalends.actors.loop import LoopActor
 from kalends.actors.runtime import Actor
 from kalends.explanation import Explanation, Standing
+from kalends.notices import NoticeKind
 from kalends.triggers import CauseKind
 from kalends.verification import INVARIANTS
 
@@ -173,6 +174,11 @@ def test_the_life_of_an_event_is_drawn_from_the_table_of_statuses() -> None:
         for verb, after in model.EVENT_TRANSITIONS.items()
     ]
     assert table("architecture.md", "change", *statuses) == drawn
+
+
+def test_the_kinds_of_notices_are_those_there_are() -> None:
+    rows = table("subscriptions.md", "kind", "says")
+    assert [kind for kind, _ in rows] == [kind.value for kind in NoticeKind]
 
 
 def test_the_ledger_page_explains_every_fate_reason_and_journal_kind() -> None:

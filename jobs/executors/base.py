@@ -202,6 +202,7 @@ class Task:
     ) -> Outcome:
         """Its outcome where it ends before it began: it was called off, or found no room."""
         return Outcome(
+            claim=self.claim,
             execution_id=self.claim.id,
             event_id=self.claim.event_id,
             attempt=self.claim.attempt,
@@ -216,6 +217,7 @@ class Task:
         assert self.claim.timeout_us is not None, "what has a deadline has a time-out"
         seconds = self.claim.timeout_us / US
         return Outcome(
+            claim=self.claim,
             execution_id=self.claim.id,
             event_id=self.claim.event_id,
             attempt=self.claim.attempt,
@@ -330,6 +332,7 @@ class Task:
     ) -> None:
         claim = self.claim
         outcome = Outcome(
+            claim=claim,
             execution_id=claim.id,
             event_id=claim.event_id,
             attempt=claim.attempt,

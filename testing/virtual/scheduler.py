@@ -118,6 +118,7 @@ class VirtualScheduler(Scheduler):
             self._on_failure,
             executors=self._executors,
             declared=self._declared(),
+            notices=self.notices,
             machinery=VirtualMachinery(process, self._script, count_start(dialect)),
         )
 
