@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from tests.storage.conftest import Ledger
 
 
+def quiet(recorded: Recorded) -> bool:
+    """Nothing is rejected, paused or attempted again."""
+    return (recorded.rejected, recorded.ready_at, recorded.paused) == ((), None, ())
+
+
 def begin(ledger: Ledger, **policies: Any) -> Claim:
     """The claim of an event's first instant."""
     ledger.add(every(days=1), **policies)
@@ -31,10 +36,11 @@ def timed_out(ledger: Ledger, claim: Claim) -> Outcome:
 def test_a_job_that_timed_out_still_runs_until_its_late_outcome_comes(ledger: Ledger) -> None:
     claim = begin(ledger)
     end = timed_out(ledger, claim)
-    assert ledger.record(end) == ledger.record(end) == Recorded(), "twice, as after a crash"
+    assert quiet(ledger.record(end))
+    assert quiet(ledger.record(end)), "twice, as after a crash"
     assert ledger.execution(claim.id).still_running
     late = msgspec.structs.replace(end, fate=Fate.SUCCEEDED, late=True, ended_us=ledger.now + 5)
-    assert ledger.record(late) == Recorded()
+    assert quiet(ledger.record(late))
     over = ledger.execution(claim.id)
     assert (over.fate, over.still_running, over.duration) == (Fate.TIMED_OUT, False, 0.0)
 
@@ -42,7 +48,7 @@ def test_a_job_that_timed_out_still_runs_until_its_late_outcome_comes(ledger: Le
 def test_the_end_and_the_late_outcome_may_come_together(ledger: Ledger) -> None:
     claim = begin(ledger)
     end = timed_out(ledger, claim)
-    assert ledger.record(end, msgspec.structs.replace(end, late=True)) == Recorded()
+    assert quiet(ledger.record(end, msgspec.structs.replace(end, late=True)))
     assert not ledger.execution(claim.id).still_running
 
 
@@ -55,7 +61,7 @@ def test_a_late_outcome_of_an_attempt_that_was_tried_again_changes_nothing(
     ledger.clock.advance(60.0)
     assert len(ledger.claim().claims) == 1
     before = ledger.execution(claim.id)
-    assert ledger.record(msgspec.structs.replace(end, late=True)) == Recorded()
+    assert quiet(ledger.record(msgspec.structs.replace(end, late=True)))
     assert ledger.execution(claim.id) == before
 
 
