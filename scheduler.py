@@ -62,13 +62,14 @@ class SchedulerStatus(msgspec.Struct, frozen=True, kw_only=True):
 class Scheduler(Verbs):
     """A scheduler on one database.
 
-    ``database`` is ``sqlite:///file.db`` (three slashes: relative; four: absolute), a path, or
-    ``:memory:``. ``settings`` is a ``Settings``; without it, ``Settings.load(**values)`` reads
-    environment and keywords. ``registry`` holds the jobs (default: what ``@kalends.job``
-    registered). ``executors`` maps names to executors, beside or instead of those that there are by
-    default; they serve as models: each start makes its own like them. ``on_failure(error)`` is
-    called, on a thread of its own, when the scheduler has given up. Raises ``ValidationFailed`` for
-    wrong arguments; nothing is opened before ``start``.
+    ``database`` is ``sqlite:///file.db`` (three slashes: relative; four: absolute), a path,
+    ``:memory:``, or ``postgresql://user@host/name`` (with the extra ``postgres``). ``settings`` is
+    a ``Settings``; without it, ``Settings.load(**values)`` reads environment and keywords.
+    ``registry`` holds the jobs (default: what ``@kalends.job`` registered). ``executors`` maps
+    names to executors, beside or instead of those that there are by default; they serve as models:
+    each start makes its own like them. ``on_failure(error)`` is called, on a thread of its own,
+    when the scheduler has given up. Raises ``ValidationFailed`` for wrong arguments; nothing is
+    opened before ``start``.
     """
 
     @checking

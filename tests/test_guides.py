@@ -19,6 +19,7 @@ import pytest
 import kalends
 from kalends import errors
 from kalends.storage import sqlite_file
+from kalends.storage.postgres import troubles
 from kalends.testing import VirtualScheduler
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -87,4 +88,6 @@ def test_troubleshooting_has_every_refusal_and_every_trouble_of_the_database() -
     _, _, told = text.partition("| `status().storage` | because | so |\n|---|---|---|\n")
     rows = told.partition("\n\n")[0].splitlines()
     named = {word for row in rows for word in re.findall(r"`(\w+)`", row.split("|")[1])}
-    assert named == {*sqlite_file.TROUBLES.values(), "replaced"}
+    # What met a deadlock is run again, and nobody is told.
+    known = {*sqlite_file.TROUBLES.values(), "replaced", *troubles.REASONS} - {"deadlock"}
+    assert named == known

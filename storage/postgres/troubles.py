@@ -10,7 +10,7 @@ from __future__ import annotations
 import peewee
 import psycopg
 
-__all__ = ["cause_of", "reason_of"]
+__all__ = ["REASONS", "cause_of", "reason_of"]
 
 _REASONS = {
     "25006": "read_only",  # a standby, or a database set so
@@ -37,6 +37,8 @@ _CLASSES = {
     "57": "unreachable",  # shutting down, crashed, or starting up
     "58": "io_error",
 }
+REASONS = frozenset({*_REASONS.values(), *_CLASSES.values()})
+"""Every reason there is."""
 
 
 def cause_of(error: BaseException) -> BaseException:
