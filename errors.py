@@ -190,8 +190,8 @@ class StorageRefused(KalendsError):
     """The file or database is not one this version can use, and was left untouched.
 
     ``details['reason']``: ``not_a_database``, ``foreign``, ``corrupt``, ``read_only``,
-    ``newer_schema``, ``unreachable``, ``unsupported_url``, ``missing_driver``, ``denied``,
-    ``server_too_old``, ``encoding`` or, of one row, ``unreadable_row``."""
+    ``newer_schema``, ``older_schema``, ``unreachable``, ``unsupported_url``, ``missing_driver``,
+    ``denied``, ``server_too_old``, ``encoding`` or, of one row, ``unreadable_row``."""
 
     code = "STORAGE_REFUSED"
 

@@ -97,7 +97,7 @@ def recorded_version(db: Database) -> int:
 
 def migrate(db: Database, steps: dict[int, Callable[[Database], None]], target: int) -> int:
     """Bring the schema to ``target``; returns the version found. Raises ``StorageRefused`` for a
-    newer one.
+    newer one, and for one that there is no way from.
     """
     found = recorded_version(db)
     if found > target:
@@ -105,6 +105,14 @@ def migrate(db: Database, steps: dict[int, Callable[[Database], None]], target: 
             f"the database has schema version {found}; this Kalends knows {target}: "
             "upgrade Kalends",
             reason="newer_schema",
+            found=found,
+            known=target,
+        )
+    if missing := [version for version in range(found + 1, target + 1) if version not in steps]:
+        raise StorageRefused(
+            f"the database has schema version {found}, and this Kalends knows no way from there to "
+            f"{missing[0]}: it was never released for this kind of database",
+            reason="older_schema",
             found=found,
             known=target,
         )

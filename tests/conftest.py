@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
@@ -149,6 +150,8 @@ def database(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A server, for as long as the tests run that need one."""
+    if sys.platform == "win32":
+        pytest.skip("the package that brings a server is not installed there")
     from tests.postgres_server import PostgresServer
 
     with PostgresServer() as server:

@@ -24,12 +24,14 @@ from kalends.errors import StorageUnavailable
 from kalends.storage import migrations
 from kalends.storage.dialect import Dialect
 from kalends.storage.postgres.address import Address
-from kalends.storage.postgres.schema import LOCK, check_server, ensure_schema
+from kalends.storage.postgres.schema import LOCK, MIGRATIONS, check_server, ensure_schema
 from kalends.storage.postgres.troubles import cause_of, reason_of
 
 __all__ = ["PostgresDialect"]
 
 _PAUSE_FIRST, _PAUSE_LIMIT = 0.05, 1.0
+_LONGEST = 60_000
+"""Milliseconds that one statement of a writer may take: none takes a second, where all is well."""
 _OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR, TransactionStatus.ACTIVE)
 
 
@@ -154,8 +156,10 @@ class PostgresDialect(Dialect):
         }
         if read_only:
             settings["default_transaction_read_only"] = "on"
-        elif self._durability == "normal":
-            settings["synchronous_commit"] = "off"
+        else:
+            settings["statement_timeout"] = _LONGEST
+            if self._durability == "normal":
+                settings["synchronous_commit"] = "off"
         statements = [f"SET {name} = {value}" for name, value in settings.items()]
         if self._durability == "full":
             statements.append(
@@ -169,7 +173,7 @@ class PostgresDialect(Dialect):
             return
         self.begin(db)
         try:
-            migrations.migrate(db, {}, migrations.SCHEMA)
+            migrations.migrate(db, MIGRATIONS, migrations.SCHEMA)
             self.commit(db)
         except BaseException:
             self.rollback(db)

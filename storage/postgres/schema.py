@@ -6,6 +6,8 @@ it holds the lock that every writer takes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import peewee
 import psycopg
 
@@ -14,11 +16,15 @@ from kalends.storage import migrations
 from kalends.storage.postgres.address import Address
 from kalends.storage.postgres.troubles import cause_of, reason_of
 
-__all__ = ["LOCK", "OLDEST_SERVER", "check_server", "ensure_schema", "refuse"]
+__all__ = ["LOCK", "MIGRATIONS", "OLDEST_SERVER", "check_server", "ensure_schema", "refuse"]
 
 LOCK = 0x4B4C4E44
 """``KLND``: the advisory locks of this number are ours; the second one is the schema's."""
 OLDEST_SERVER = 140_000
+MIGRATIONS: dict[int, Callable[[peewee.Database], None]] = {}
+"""``MIGRATIONS[n]`` turns version n - 1 into version n, on PostgreSQL. Empty: it has had no other
+version than the present one.
+"""
 
 
 def refuse(address: Address, reason: str, text: str) -> StorageRefused:

@@ -225,3 +225,35 @@ def test_a_session_is_set_up_for_what_it_does(open_postgres: Any) -> None:
     assert read["default_transaction_read_only"] == "on"
     full = open_postgres(durability="full")
     assert full.write(shown).get(timeout=10)["synchronous_commit"] == "on"
+
+
+def test_an_older_schema_is_brought_up_to_date_once(
+    postgres: PostgresServer, make_postgres: Make, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_postgres().prepare()
+    runs: list[int] = []
+
+    def step(db: Any) -> None:
+        runs.append(1)
+        db.execute_sql("ALTER TABLE events ADD COLUMN colour TEXT")
+
+    newer = migrations.SCHEMA + 1
+    monkeypatch.setattr(migrations, "SCHEMA", newer)
+    monkeypatch.setitem(schemas.MIGRATIONS, newer, step)
+    for _ in range(2):
+        storage = Storage(make_postgres(), readers=1)
+        storage.open()
+        assert storage.close(10.0)
+    assert runs == [1]
+    sql = f"SELECT value FROM {schema}.kalends_meta WHERE key = 'schema'"
+    assert postgres.execute(sql) == [(str(newer),)]
+
+
+def test_a_schema_that_there_is_no_way_from_is_refused(
+    postgres: PostgresServer, make_postgres: Make, schema: str
+) -> None:
+    make_postgres().prepare()
+    postgres.execute(f"UPDATE {schema}.kalends_meta SET value = '1' WHERE key = 'schema'")
+    with pytest.raises(StorageRefused) as caught:
+        Storage(make_postgres(), readers=1).open()
+    assert caught.value.details["reason"] == "older_schema"
