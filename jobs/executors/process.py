@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from kalends.errors import ValidationFailed
+from kalends.futures import current_pid
 from kalends.jobs.answers import Answer, Raised
 from kalends.jobs.executors.base import Task
 from kalends.jobs.executors.bounds import QUEUE_LIMIT, check_bound
@@ -107,6 +108,18 @@ class ProcessExecutor(ThreadExecutor):
                 # Under the lock: it is given nothing else before it counts as killed.
                 child.kill()
             return child is not None
+
+    def stop(self, timeout: float) -> list[str]:
+        """Begin nothing more and wait for the running jobs; the ids of those that did not end or
+        begin.
+        """
+        if current_pid() == self._pid:
+            with self._lock:
+                self._stopped = True
+                for keeper, child in self._children.items():
+                    if keeper.task is None and child.number == 0:
+                        child.kill()  # it gets ready, for nothing
+        return super().stop(timeout)
 
     # -- the threads that keep the workers -----------------------------------------------------
 

@@ -130,7 +130,10 @@ class _Worker:
         """Tell the host; where the channel is not there any more the process ends."""
         if _identity(self._answers) != self._door:
             os._exit(CHANNEL_LOST)
-        self._answers.send_bytes(encode(message))
+        try:
+            self._answers.send_bytes(encode(message))
+        except OSError:
+            os._exit(CHANNEL_LOST)
 
 
 class _Cancellation:

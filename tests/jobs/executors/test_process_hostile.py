@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,33 @@ def test_a_job_that_closes_all_files_has_failed(processes: Callable[..., Any]) -
     assert outcome.fate is Fate.FAILED
     assert "the channel for its answer was closed" in outcome.error.message
     goes_on(made)
+
+
+def test_a_job_that_closes_all_files_and_goes_on_is_killed(
+    processes: Callable[..., Any],
+) -> None:
+    made = processes()
+    outcome = made.run("closes_files_and_blocks")
+    assert outcome.error.message == (
+        "its worker process was killed: the channel for its answer was closed"
+    )
+    goes_on(made)
+
+
+@pytest.mark.parametrize("text", ["not JSON", '{"type":"Ready"}', "{}", "x" * 1_000_000])
+def test_a_job_that_writes_into_the_channel_is_killed(
+    processes: Callable[..., Any], text: str
+) -> None:
+    made = processes()
+    outcome = made.run("writes_into_the_channel", text)
+    assert (outcome.fate, outcome.error.type) == (Fate.FAILED, "WorkerDied")
+    assert outcome.error.message.startswith("its worker process ")
+    goes_on(made)
+
+
+def test_a_signal_without_a_name_is_told_by_its_number(processes: Callable[..., Any]) -> None:
+    number = signal.SIGRTMIN + 3
+    assert processes().run("sends_itself", number).error.message == f"killed by signal {number}"
 
 
 def test_an_answer_does_not_go_into_a_file_that_took_the_channels_place(
