@@ -136,15 +136,17 @@ def _heads(full: int) -> Prepared:
         ExecutionRow.select(*_COLUMNS)
         .from_(events)
         # CROSS: SQLite keeps the order of such a join. It would look through all events first.
-        .join(ExecutionRow, peewee.JOIN.CROSS)
         .join(EventRow, peewee.JOIN.CROSS)
+        .join(ExecutionRow, peewee.JOIN.CROSS)
         .where(
-            ExecutionRow.id == head,
-            EventRow.id == ExecutionRow.event_id,
-            ExecutionRow.ready_at <= hole("horizon"),
+            # What blocks a line is found out before its head is looked up.
+            EventRow.id == events.c.event_id,
             _may_run(),
-            unlimited | ((ExecutionRow.ready_at <= hole("now")) & roomy),
+            unlimited | roomy,
             (EventRow.serial == 0) | ~fn.EXISTS(claimed),
+            ExecutionRow.id == head,
+            ExecutionRow.ready_at <= hole("horizon"),
+            unlimited | (ExecutionRow.ready_at <= hole("now")),
         )
         .order_by(EventRow.priority.desc(), ExecutionRow.ready_at, ExecutionRow.due)
         .limit(hole("limit"))

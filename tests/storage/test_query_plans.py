@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import apsw
+import msgspec
 import pytest
 
 from kalends.clock import US
@@ -14,6 +15,7 @@ from kalends.model import EventStatus, Fate
 from kalends.queries import EventQuery, ExecutionQuery, GapQuery, JournalQuery
 from kalends.storage.accounts import accounted_to
 from kalends.storage.backfills import cancel_backfill, find_backfill, plan_backfill
+from kalends.storage.declared import Declared
 from kalends.storage.event_queries import list_events
 from kalends.storage.event_rows import event_row, named
 from kalends.storage.foretold import move_next, skip_next
@@ -236,6 +238,15 @@ def test_what_is_next_and_what_is_overdue_is_found_by_index(
     ledger.claim()
     found = plans(find_overdue, now=ledger.now + 99 * US, grace=0, limit=10)
     check(found, "events_due", "events_pause_ends", "executions_open", walks=1)  # the few nodes
+
+
+def test_what_an_application_declares_is_found_by_index(
+    ledger: Ledger, plans: Callable[..., list[str]]
+) -> None:
+    definition = msgspec.structs.replace(ledger.definition(name="a"), declared_by="app")
+    check(
+        plans(Declared("app", (definition,)).look, now=ledger.now), "events_declared", "events_name"
+    )
 
 
 def test_a_forecast_walks_the_events_in_order_of_their_ids(
