@@ -4,19 +4,20 @@ from kalends.actors.housekeeper import HousekeepingReport
 from kalends.backfills import Backfill
 from kalends.cleanup import CleanupRule
 from kalends.errors import (
-    ActorCrashed, AskTimeout, BackfillNotFound, ConflictError, EventNotFound, ExecutionNotFound,
-    ForkedError, JobNotFound, KalendsError, MailboxFull, NotInitialized, PayloadTooLarge,
-    SchedulerFailed, StorageRefused, StorageUnavailable, TransitionError, ValidationFailed,
-    VersionConflict,
+    ActorCrashed, AskTimeout, BackfillNotFound, ConflictError, EventNotFound, ExecutionEnded,
+    ExecutionNotFound, ForkedError, JobNotFound, KalendsError, MailboxFull, NotInitialized,
+    PayloadTooLarge, SchedulerFailed, StorageRefused, StorageUnavailable, TransitionError,
+    ValidationFailed, VersionConflict,
 )  # fmt: skip
 from kalends.explanation import Explanation, Standing
 from kalends.futures import Future
 from kalends.jobs.context import ExecutionContext, current
+from kalends.jobs.handler import JobLogHandler
 from kalends.jobs.registry import Registry, default_registry
 from kalends.jobs.requests import Cancel, Retry, Snooze
 from kalends.model import (
     Attempt, Event, EventStatus, Execution, Failure, Fate, Gap, JournalEntry, JournalKind,
-    NextSkipped, Page, Reason,
+    LogLine, NextSkipped, Page, Reason,
 )  # fmt: skip
 from kalends.notices import Notice, NoticeKind, Subscription
 from kalends.outlook import HeatMap, NextRun, Overdue, OverdueCause
@@ -36,16 +37,17 @@ job = default_registry.job
 scheduled = default_registry.scheduled
 
 __all__ = [
-    "ActorCrashed", "AskTimeout", "Attempt", "Backfill", "BackfillNotFound", "Cancel", "CatchUp",
-    "CleanupRule", "ConflictError", "DeclaredAction", "DeclaredEvent", "Delivery", "Event",
-    "EventNotFound", "EventStatus", "Execution", "ExecutionContext", "ExecutionNotFound",
-    "Explanation", "Failure", "Fate", "ForkedError", "Future", "Gap", "HeatMap",
-    "HousekeepingReport", "JobNotFound", "JournalEntry", "JournalKind", "KalendsError",
-    "MailboxFull", "NextRun", "NextSkipped", "NotInitialized", "Notice", "NoticeKind", "Overdue",
-    "OverdueCause", "Overlap", "Page", "PayloadTooLarge", "Policies", "Reason", "Reconciliation",
-    "Registry", "Report", "Result", "Retry", "RetryBackoff", "Scheduler", "SchedulerFailed",
-    "SchedulerStatus", "Settings", "ShutdownReport", "Snooze", "Standing", "StorageRefused",
-    "StorageUnavailable", "Subscription", "TransitionError", "Trigger", "ValidationFailed",
-    "Verification", "VersionConflict", "Violation", "ViolationKind", "calendar", "cron", "current",
-    "dates", "every", "holidays", "job", "once", "rrule", "scheduled", "weekdays", "working_day",
+    "ActorCrashed", "AskTimeout", "Attempt", "Backfill", "BackfillNotFound", "Cancel",
+    "CatchUp", "CleanupRule", "ConflictError", "DeclaredAction", "DeclaredEvent", "Delivery",
+    "Event", "EventNotFound", "EventStatus", "Execution", "ExecutionContext", "ExecutionEnded",
+    "ExecutionNotFound", "Explanation", "Failure", "Fate", "ForkedError", "Future", "Gap",
+    "HeatMap", "HousekeepingReport", "JobLogHandler", "JobNotFound", "JournalEntry",
+    "JournalKind", "KalendsError", "LogLine", "MailboxFull", "NextRun", "NextSkipped",
+    "NotInitialized", "Notice", "NoticeKind", "Overdue", "OverdueCause", "Overlap", "Page",
+    "PayloadTooLarge", "Policies", "Reason", "Reconciliation", "Registry", "Report", "Result",
+    "Retry", "RetryBackoff", "Scheduler", "SchedulerFailed", "SchedulerStatus", "Settings",
+    "ShutdownReport", "Snooze", "Standing", "StorageRefused", "StorageUnavailable",
+    "Subscription", "TransitionError", "Trigger", "ValidationFailed", "Verification",
+    "VersionConflict", "Violation", "ViolationKind", "calendar", "cron", "current", "dates",
+    "every", "holidays", "job", "once", "rrule", "scheduled", "weekdays", "working_day",
 ]  # fmt: skip

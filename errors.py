@@ -20,6 +20,7 @@ __all__ = [
     "BackfillNotFound",
     "ConflictError",
     "EventNotFound",
+    "ExecutionEnded",
     "ExecutionNotFound",
     "ForkedError",
     "JobNotFound",
@@ -133,6 +134,15 @@ class TransitionError(KalendsError):
     """The caller asks for a change of status that the transition table does not allow."""
 
     code = "TRANSITION_REFUSED"
+
+
+class ExecutionEnded(TransitionError):
+    """The caller wants to stop an execution that has its fate already.
+
+    ``details``: ``execution_id``, ``fate``, ``reason``, ``ended_at``.
+    """
+
+    code = "EXECUTION_ENDED"
 
 
 class NotInitialized(KalendsError):

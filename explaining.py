@@ -92,9 +92,11 @@ def _fate(found: Explanation, execution: Execution) -> list[str]:
     if execution.backfill is not None:
         asker = by(asked_for(found, JournalKind.EVENT_BACKFILLED))
         told.append(f"It belongs to a backfill{asker and f', asked for{asker}'}.")
+    entry = asked_for(found, JournalKind.EXECUTION_CANCELLED)
+    cancelled = [] if entry is None else [f"Its cancellation was asked for{by(entry)}."]
     if execution.ended_at is None:
-        return [*told, _open(execution), *_places(found)]
-    told.append(f"{_begun(execution)} {_ENDS[execution.fate]}{_took(execution)}.")
+        return [*told, _open(execution), *cancelled, *_places(found)]
+    told += [f"{_begun(execution)} {_ENDS[execution.fate]}{_took(execution)}.", *cancelled]
     if execution.fate is Fate.LOST:
         told.append(_lost(found, execution))
     elif execution.reason is Reason.EXHAUSTED:

@@ -19,6 +19,7 @@ from collections.abc import MutableMapping
 from typing import Any, NoReturn, Protocol, cast
 
 import structlog
+from structlog.typing import Processor
 
 __all__ = ["Log", "get_log"]
 
@@ -37,11 +38,14 @@ class Log(Protocol):
     def exception(self, event: str, **keys: Any) -> Any: ...
 
 
-def get_log(name: str = ROOT) -> Log:
-    """A structlog logger of this name that goes wherever the host has logs go, each time anew."""
+def get_log(name: str = ROOT, *first: Processor) -> Log:
+    """A structlog logger of this name that goes wherever the host has logs go, each time anew.
+
+    ``first`` are processors that see an event before that.
+    """
     logger = structlog.wrap_logger(
         logging.getLogger(name),
-        processors=[_deliver],
+        processors=[*first, _deliver],
         wrapper_class=structlog.stdlib.BoundLogger,
         context_class=dict,
         cache_logger_on_first_use=False,

@@ -222,6 +222,14 @@ class MakeReport(Message, frozen=True):
     """Length of a time bucket, or None for no buckets."""
 
 
+class CancelExecution(Message, frozen=True):
+    """End an execution, or tell its job to stop. Answer: ``Execution``, as it is then."""
+
+    execution_id: str
+    note: str | None = None
+    author: str | None = None
+
+
 class JobsBegun(Message, frozen=True):
     """Jobs have begun that are not marked as running; there is a look at those that last."""
 
@@ -272,6 +280,10 @@ class OutcomesRefused(Message, frozen=True):
 
 class MarkRunning(Message, frozen=True):
     """Write down which executions have begun and not ended."""
+
+
+class Follow(Message, frozen=True):
+    """Write down what jobs that run have told."""
 
 
 class Heartbeat(Message, frozen=True):

@@ -28,6 +28,7 @@ __all__ = [
     "Gap",
     "JournalEntry",
     "JournalKind",
+    "LogLine",
     "NextSkipped",
     "Page",
     "Reason",
@@ -136,6 +137,7 @@ class Reason(StrEnum):
     EXHAUSTED = "exhausted"
     PROCESS_DIED = "process_died"
     DELETED = "deleted"
+    REQUESTED = "requested"
 
 
 class JournalKind(StrEnum):
@@ -153,6 +155,7 @@ class JournalKind(StrEnum):
     EVENT_TRIGGERED = "event_triggered"
     EVENT_QUARANTINED = "event_quarantined"
     EVENT_RELEASED = "event_released"
+    EXECUTION_CANCELLED = "execution_cancelled"
     NODE_STARTED = "node_started"
     NODE_STOPPED = "node_stopped"
     NODE_DIED = "node_died"
@@ -204,6 +207,15 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     traceback: str = ""
 
 
+class LogLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line that a job logged."""
+
+    at: pendulum.DateTime
+    level: str
+    """``debug``, ``info``, ``warning``, ``error``, ``critical``, or a level of the host's own."""
+    message: str
+
+
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One try at running an execution; numbered from 1 without holes."""
 
@@ -214,6 +226,14 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: pendulum.DateTime | None
     outcome: Fate
     error: Failure | None
+    progress: float | None = None
+    """How far its job said it was, last: 0 to 1; None where it never said."""
+    note: str | None = None
+    """What it said with that."""
+    log: tuple[LogLine, ...] = ()
+    """The last lines it logged, oldest first, as many as the settings keep."""
+    log_dropped: int = 0
+    """How many lines came before these and were not kept."""
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
@@ -250,11 +270,21 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     backfill: str | None = None
     """The id of the backfill it belongs to, where somebody asked for past instants."""
     cancel_requested: bool = False
-    """True where its job was told to stop."""
+    """True where its job is to stop, or was: for a newer instant, or because somebody asked."""
     still_running: bool = False
     """True while its job runs on although its fate is written: a thread cannot be stopped."""
     version: int
     """The version of the event it was claimed under."""
+
+    @property
+    def progress(self) -> float | None:
+        """How far the job of its last attempt said it was: 0 to 1, or None."""
+        return self.attempts[-1].progress if self.attempts else None
+
+    @property
+    def note(self) -> str | None:
+        """What it said with that."""
+        return self.attempts[-1].note if self.attempts else None
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):

@@ -73,6 +73,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_arguments: int = 65_536
     max_result: int = 65_536
     max_error: int = 16_384
+    max_log: int = 16_384
+    """How much of what an attempt logs is kept, the newest of it; and how many lines at most:"""
+    max_log_lines: int = 200
+    follow_every: float = 1.0
+    """While jobs run: how often what they tell is written down."""
 
     ask_timeout: float = 30.0
     mailbox_limit: int = 10_000
@@ -172,6 +177,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "max_arguments": (64, 64 * 2**20),
     "max_result": (64, 64 * 2**20),
     "max_error": (256, 2**20),
+    "max_log": (256, 2**20),
+    "max_log_lines": (0, 100_000),
+    "follow_every": (0.01, 86_400.0),
     "ask_timeout": (0.001, 3600.0),
     "mailbox_limit": (1, 10_000_000),
     "stall_after": (0.01, 3600.0),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from kalends.actors.changing import Changing
+from kalends.actors.control import Control
 from kalends.actors.event_manager import EventManagerActor
 from kalends.actors.execution_tracker import ExecutionTrackerActor
 from kalends.actors.housekeeper import Chores, HousekeeperActor
@@ -28,7 +29,7 @@ from kalends.jobs.context import current
 from kalends.jobs.executors.base import Executor
 from kalends.jobs.outbox import Outbox
 from kalends.jobs.registry import Registry
-from kalends.jobs.runner import Runner
+from kalends.jobs.runner import Keeps, Runner
 from kalends.logs import get_log
 from kalends.machinery import Machinery
 from kalends.messages import ClaimUnrunnable, JobsBegun, Message, OutcomesReady
@@ -102,7 +103,7 @@ class System:
         """Set at the end: whether the database knows that this node has gone."""
         self._ended: dict[str, Future[None]] = {}
         self.chores = Chores(self.machinery.thread)
-        self.outbox = Outbox(lambda: self._tell(self.tracker, OutcomesReady()))
+        self.outbox = Outbox(lambda: self.tracker.tell_urgent(OutcomesReady()))
         self.runner = Runner(
             clock,
             registry,
@@ -112,8 +113,9 @@ class System:
             result_limit=settings.max_result,
             failure_limit=settings.max_error,
             cancel_grace=settings.cancel_grace,
+            keeps=Keeps(settings.max_log_lines, settings.max_log),
             make_waker=self.machinery.waker,
-            on_begun=lambda: self._tell(self.tracker, JobsBegun()),
+            on_begun=lambda: self.tracker.tell_urgent(JobsBegun()),
             on_started=self.announcer.started,
         )
 
@@ -180,7 +182,9 @@ class System:
             outcomes=outcomes,
             nodes=nodes,
             runner=self.runner,
-            outbox=self.outbox,
+            control=Control(
+                self.storage, executions, outcomes, events.stamp, self.runner, self._tell_loop
+            ),
             announcer=self.announcer,
             settings=settings,
         )
@@ -288,10 +292,7 @@ class System:
     # -- what the parts say to each other ------------------------------------------------------
 
     def _tell_loop(self, message: Message) -> None:
-        self._tell(self.loop, message)
-
-    def _tell(self, cell: Cell[Any], message: Message) -> None:
-        cell.tell_urgent(message)
+        self.loop.tell_urgent(message)
 
     def _unrunnable(self, claim: Claim, error: KalendsError) -> None:
         self._tell_loop(ClaimUnrunnable(claim, str(error)))
@@ -332,8 +333,7 @@ class System:
         self.announcer.scheduler(NoticeKind.SCHEDULER_FAILED, error=str(error))
         self.over.resolve(None, error)
         if self._on_failure is not None:
-            thread = self.machinery.thread(lambda: self._call_host(error), "kalends-on-failure")
-            thread.start()
+            self.machinery.thread(lambda: self._call_host(error), "kalends-on-failure").start()
 
     def _call_host(self, error: SchedulerFailed) -> None:
         assert self._on_failure is not None

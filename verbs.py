@@ -268,6 +268,19 @@ class Verbs:
         return self.executions.get(execution_id).get()
 
     @refusing
+    def cancel_execution(
+        self, execution_id: str, *, author: str | None = None, note: str | None = None
+    ) -> Execution:
+        """End an execution as ``cancelled``; ``author`` and ``note`` go to the journal.
+
+        One that has not begun never does, and one that waits for another attempt gets none. The job
+        of one that runs is told, wherever it runs, and stopped a moment later where that is
+        possible: the answer says ``cancel_requested``. Raises ``ExecutionNotFound``, and
+        ``ExecutionEnded`` where it has ended otherwise; one that was cancelled is answered with.
+        """
+        return self.executions.cancel(execution_id, author=author, note=note).get()
+
+    @refusing
     def list_executions(self, **query: Unpack[ExecutionConditions]) -> Page[Execution]:
         """A page of executions by ``event_id``, ``fate``, ``since``, ``until`` (of the due
         instant), ``manual``, ``backfill`` (its id).

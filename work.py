@@ -7,7 +7,7 @@ import msgspec
 from kalends.model import Failure, Fate, Reason
 from kalends.retrying import Ask
 
-__all__ = ["Claim", "Outcome", "WrittenOff"]
+__all__ = ["Claim", "Outcome", "Told", "WrittenOff"]
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +35,15 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """How many microseconds of monotonic time the job may take; None: any number."""
     executor: str | None = None
     """The executor that the event chose; None: the job's own."""
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What the job of an attempt has told so far, beside its end; as it is stored."""
+
+    progress: float | None = None
+    note: str | None = None
+    log: str | None = None
+    """JSON: how many lines were dropped, and those that are kept; None: nothing was logged."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +75,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What the job asked for by raising it."""
     claim: Claim | None = None
     """What was claimed; None where this process has forgotten."""
+    told: Told | None = None
+    """What it has told beside that; None: nothing."""
 
 
 class WrittenOff(msgspec.Struct, frozen=True):

@@ -11,19 +11,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kalends.actors.changing import Changing
+from kalends.actors.control import Control
 from kalends.actors.runtime import Actor, handles
 from kalends.announcing import Announcer
 from kalends.clock import US, Clock
 from kalends.errors import KalendsError
 from kalends.futures import Future
-from kalends.jobs.outbox import Outbox
 from kalends.jobs.runner import Runner
 from kalends.logs import get_log
 from kalends.messages import (
+    CancelExecution,
     ClaimDue,
     CountExecutions,
     EventsChanged,
     Explain,
+    Follow,
     GetExecution,
     Heartbeat,
     JobsBegun,
@@ -80,7 +82,7 @@ class ExecutionTrackerActor(Actor):
         clock: Clock,
         runner: Runner,
         changing: Changing,
-        outbox: Outbox,
+        control: Control,
         tell_loop: Callable[[Message], None],
         announcer: Announcer,
         settings: Settings,
@@ -93,15 +95,17 @@ class ExecutionTrackerActor(Actor):
         self._clock = clock
         self._runner = runner
         self._changing = changing
-        self._outbox = outbox
+        self._outbox = runner.outbox
+        self._control = control
         self._tell_loop = tell_loop
         self._announcer = announcer
-        self._limits = settings.concurrency_limits
+        self._settings = settings
         self._lease = settings.lease
         self._enabled = settings.enabled
         self._recording = False
         self._mark_all = True
         self._marking = False
+        self._following = False
         self._retry_in = _RETRY_FIRST
 
     def on_start(self) -> None:
@@ -186,6 +190,8 @@ class ExecutionTrackerActor(Actor):
         found = self._runner.running() if self._mark_all else fresh
         self._mark_all = False
         if found:
+            if not self._following:
+                self.follow(Follow())
             begun = [(item.execution_id, item.attempt, item.started_us) for item in found]
             self._storage.write(
                 lambda db: self._outcomes.mark_running(db, begun)
@@ -197,6 +203,28 @@ class ExecutionTrackerActor(Actor):
             self.tell_self(JobsBegun())
         elif done.error is not None:
             self.fail(done.error)
+
+    # -- what runs -----------------------------------------------------------------------------
+
+    @handles(Follow)
+    def follow(self, message: Follow) -> None:
+        """Write down what jobs have told since the last time; again later, while any runs."""
+        told = self._control.write_news()
+        if told is not None:
+            told.add_done_callback(self._written)
+        self._following = bool(self._runner.running())
+        if self._following:
+            self.after(self._settings.follow_every, message)
+
+    def _written(self, done: Future[int]) -> None:
+        # What a refusal has cost is told again with the next news, or at the end.
+        if done.error is not None and not isinstance(done.error, KalendsError):
+            self.fail(done.error)
+
+    @handles(CancelExecution)
+    def cancel(self, message: CancelExecution) -> Future[Execution]:
+        """End an execution, or have its job told to stop."""
+        return self._control.cancel(message)
 
     # -- the lease -----------------------------------------------------------------------------
 
@@ -300,7 +328,7 @@ class ExecutionTrackerActor(Actor):
     @handles(GetExecution)
     def get(self, message: GetExecution) -> Future[Execution]:
         """One execution with its attempts."""
-        return self._storage.read(lambda db: self._store.get(db, message.execution_id))
+        return self._control.get(message.execution_id)
 
     @handles(ListExecutions)
     def list(self, message: ListExecutions) -> Future[Any]:
@@ -328,7 +356,7 @@ class ExecutionTrackerActor(Actor):
                 message.event_id,
                 message.instant,
                 now=now,
-                limits=self._limits,
+                limits=self._settings.concurrency_limits,
             )
         )
 

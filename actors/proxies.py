@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Unpack
 
-from kalends.actors.asking import Proxy, in_future
+from kalends.actors.asking import Proxy, in_future, who_of
 from kalends.actors.housekeeper import HousekeepingReport
 from kalends.cleanup import CleanupReport
 from kalends.clock import US, to_us
@@ -20,6 +20,7 @@ from kalends.keywords import (
     GapConditions,
 )
 from kalends.messages import (
+    CancelExecution,
     CountExecutions,
     Explain,
     GetExecution,
@@ -60,6 +61,14 @@ class ExecutionsProxy(Proxy):
     def get(self, execution_id: str) -> Future[Execution]:
         """One execution with its attempts."""
         return self._ask(GetExecution(identifier(execution_id, "execution_id")))
+
+    @in_future
+    def cancel(
+        self, execution_id: str, *, note: str | None = None, author: str | None = None
+    ) -> Future[Execution]:
+        """End an execution that has not begun; have the job of one that runs told to stop."""
+        known = identifier(execution_id, "execution_id")
+        return self._ask(CancelExecution(known, *who_of(known, note, author)[1:]))
 
     @in_future
     def list(self, **query: Unpack[ExecutionConditions]) -> Future[Page[Execution]]:

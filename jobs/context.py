@@ -1,4 +1,4 @@
-"""What a job can know about the execution it runs in: ``current()``.
+"""What a job can know about the execution it runs in, and tell of it: ``current()``.
 
 The context lies in a context variable, so it follows whatever carries those
 (``contextvars.copy_context``, asyncio tasks); a thread that a job starts by hand has none. While a
@@ -17,29 +17,37 @@ import structlog
 
 from kalends.clock import from_us
 from kalends.errors import NotInitialized
+from kalends.jobs.capture import capturing
+from kalends.jobs.logbook import Logbook
 from kalends.logs import get_log
 from kalends.work import Claim
 
-__all__ = ["Cancellation", "ExecutionContext", "current", "enter"]
+__all__ = ["ExecutionContext", "Run", "current", "enter", "logbook_here"]
 
 
-class Cancellation(Protocol):
-    """Where a context looks whether, and by when, its execution is to stop."""
+class Run(Protocol):
+    """Where a context looks whether, and by when, its job is to stop, and tells how it goes."""
 
     @property
     def cancelled(self) -> bool: ...
     @property
     def deadline_us(self) -> int | None: ...
 
+    def remaining(self) -> float | None:
+        """Seconds of monotonic time until the deadline, 0 past it; None: there is none."""
+
+    def logbook(self) -> Logbook:
+        """What it has told so far, to tell more; the same each time."""
+
 
 class ExecutionContext:
-    """One attempt at one execution, as seen from inside the job. Read only."""
+    """One attempt at one execution, as seen from inside the job."""
 
-    __slots__ = ("_cancellation", "_claim", "_log")
+    __slots__ = ("_claim", "_log", "_run")
 
-    def __init__(self, claim: Claim, cancellation: Cancellation) -> None:
+    def __init__(self, claim: Claim, run: Run) -> None:
         self._claim = claim
-        self._cancellation = cancellation
+        self._run = run
         self._log: Any = None
 
     @property
@@ -87,7 +95,7 @@ class ExecutionContext:
         """True once the job is asked to stop. A job that may take long looks here and returns
         early.
         """
-        return self._cancellation.cancelled
+        return self._run.cancelled
 
     @property
     def deadline(self) -> pendulum.DateTime | None:
@@ -95,14 +103,32 @@ class ExecutionContext:
 
         By monotonic time: where the wall clock is set meanwhile, it comes at another instant.
         """
-        at = self._cancellation.deadline_us
+        at = self._run.deadline_us
         return None if at is None else from_us(at)
+
+    def remaining(self) -> float | None:
+        """Seconds until the attempt times out, by monotonic time; 0.0 once it has; None: it may
+        take as long as it likes.
+        """
+        return self._run.remaining()
+
+    def progress(self, fraction: float, note: str | None = None) -> None:
+        """Tell how far the job is, 0 to 1, and a note of up to 2,000 characters with it.
+
+        The latest counts. Cheap: it is written down once in a while and at the end, whatever the
+        job calls. Raises ``ValidationFailed`` for what is no such fraction or note.
+        """
+        self._run.logbook().progress(fraction, note)
 
     @property
     def log(self) -> Any:
-        """A structlog logger with event, execution and attempt bound."""
+        """A structlog logger with event, execution and attempt bound.
+
+        What it logs goes where the host has logs go, and into the ledger, with the attempt.
+        """
         if self._log is None:
-            self._log = get_log("kalends.job").bind(**_bindings(self._claim))
+            capture = capturing(self._run.logbook, _LOG_KEYS)
+            self._log = get_log("kalends.job", capture).bind(**_bindings(self._claim))
         return self._log
 
     def __repr__(self) -> str:
@@ -120,6 +146,12 @@ def current() -> ExecutionContext:
         return _current.get()
     except LookupError:
         raise NotInitialized("current() answers only inside a job that Kalends runs") from None
+
+
+def logbook_here() -> Logbook | None:
+    """Where the job that this code runs in tells how it goes; None outside of a job."""
+    context = _current.get(None)
+    return None if context is None else context._run.logbook()
 
 
 def enter(context: ExecutionContext, claim: Claim) -> None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Iterable
 
-from kalends.clock import Clock
+from kalends.clock import US, Clock
 from kalends.jobs.agenda import Agenda
 from kalends.jobs.executors.base import Begun, Task
 from kalends.jobs.lines import Lines, State
-from kalends.work import Claim
+from kalends.work import Claim, Told
 
 __all__ = ["Holdings"]
 
@@ -23,6 +23,7 @@ class Holdings:
     """The tasks of a runner, by state."""
 
     def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self.agenda = Agenda(clock)
         self.live: dict[tuple[str, int], Task] = {}
         """Armed, queued or begun."""
@@ -56,6 +57,7 @@ class Holdings:
         timeout_us = task.claim.timeout_us
         if timeout_us is not None:
             task.deadline_us = now + timeout_us
+            task.stops_at = self._clock.monotonic() + timeout_us / US
             self.agenda.limit(task, timeout_us)
         first, self._fresh = not self._fresh, True
         return first
@@ -131,6 +133,11 @@ class Holdings:
         """What is here of these executions: armed, queued or begun."""
         wanted = frozenset(execution_ids)
         return [task for task in self.live.values() if task.claim.id in wanted]
+
+    def news(self) -> list[tuple[str, int, Told]]:
+        """What jobs that run have told since this was last called, by execution and attempt."""
+        found = [(*task.key, task.news()) for task in self.begun.values()]
+        return [(execution_id, attempt, told) for execution_id, attempt, told in found if told]
 
     def running(self) -> list[Begun]:
         """The attempts that have begun and not ended."""

@@ -93,6 +93,10 @@ class Outbox:
         outcome = self._pending.get(execution_id)
         return outcome is not None and outcome.attempt == attempt
 
+    def outcome_of(self, execution_id: str) -> Outcome | None:
+        """How an execution has ended whose record lacks."""
+        return self._pending.get(execution_id)
+
     def pending(self) -> dict[str, Outcome]:
         """How executions have ended whose record lacks, by their ids."""
         with self._lock:

@@ -46,15 +46,16 @@ from kalends.jobs.executors.base import Begun, Executor, Task
 from kalends.jobs.failures import log_failure
 from kalends.jobs.holdings import Holdings
 from kalends.jobs.lines import State
+from kalends.jobs.logbook import Keeps
 from kalends.jobs.outbox import Outbox
 from kalends.jobs.registry import Registry
 from kalends.jobs.ticker import Ticker, Waker
 from kalends.logs import get_log
 from kalends.model import Fate, Reason
 from kalends.native import allocate_lock
-from kalends.work import Claim, Outcome, WrittenOff
+from kalends.work import Claim, Outcome, Told, WrittenOff
 
-__all__ = ["Begun", "Runner"]
+__all__ = ["Begun", "Keeps", "Runner"]
 
 _log = get_log()
 _LAST_S = 1.0
@@ -75,7 +76,7 @@ class Runner:
         result_limit: int = 65_536,
         failure_limit: int = 16_384,
         cancel_grace: float = 1.0,
-        default_executor: str = "thread",
+        keeps: Keeps | None = None,
         make_waker: Callable[[Clock, Callable[[], int | None]], Waker] = Ticker,
         on_begun: Callable[[], None] = lambda: None,
         on_started: Callable[[Claim, int], None] = lambda claim, started_us: None,
@@ -85,10 +86,9 @@ class Runner:
         self.outbox = outbox
         self.result_limit = result_limit
         self.failure_limit = failure_limit
+        self.keeps = Keeps() if keeps is None else keeps
         self._grace_us = round(cancel_grace * US)
-        self._dispatcher = Dispatcher(
-            registry, executors, default_executor, self._dismiss, self._turn_away
-        )
+        self._dispatcher = Dispatcher(registry, executors, "thread", self._dismiss, self._turn_away)
         self._on_unrunnable = on_unrunnable
         self._pid = current_pid()
         self._lock = allocate_lock()
@@ -267,7 +267,7 @@ class Runner:
 
     # -- calling off ---------------------------------------------------------------------------
 
-    def cancel(self, execution_ids: Collection[str]) -> None:
+    def cancel(self, execution_ids: Collection[str], reason: Reason | None = None) -> None:
         """Call off executions: what runs is told, what has not begun ends here. Idempotent."""
         if not execution_ids:
             return
@@ -279,7 +279,8 @@ class Runner:
                 task.call_off()
             unbegun = [task for task in found if task.state != State.BEGUN]
             now = self.clock.now_us()
-            rested = [self.outbox.add(task.unbegun_outcome(now)) for task in unbegun]
+            outcomes = [task.unbegun_outcome(now, reason=reason) for task in unbegun]
+            rested = [self.outbox.add(outcome) for outcome in outcomes]
             following = [self._tasks.remove(task) for task in unbegun]
         if len(unbegun) < len(found):
             self._ticker.expect(now + self._grace_us)
@@ -361,6 +362,16 @@ class Runner:
         """True while a job of this execution runs here, written off or not."""
         with self._lock:
             return self._tasks.runs(execution_id)
+
+    def told_by(self, execution_id: str, attempt: int) -> Told | None:
+        """What the job of an attempt that runs here has told; None: nothing, or it does not."""
+        task = self._tasks.begun.get((execution_id, attempt))
+        return None if task is None else task.told()
+
+    def news(self) -> list[tuple[str, int, Told]]:
+        """What jobs that run have told since this was last called, by execution and attempt."""
+        with self._lock:
+            return self._tasks.news()
 
     def newly_begun(self) -> list[Begun]:
         """The attempts that have begun since this was last called and have not ended meanwhile."""

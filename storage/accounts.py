@@ -19,6 +19,7 @@ from peewee import fn
 from kalends.errors import ValidationFailed
 from kalends.ids import IdSource
 from kalends.model import EventStatus, Fate, Reason
+from kalends.storage.cancelling import end_called_off, marks_of
 from kalends.storage.gaps import span_until, write_gap
 from kalends.storage.models import DefinitionRow, EventRow, ExecutionRow, GapRow
 from kalends.storage.paging import first_row
@@ -96,13 +97,18 @@ def give_back(
 
     A first attempt leaves no trace where its instant can be due again. A later one, an execution
     that somebody asked for (manual, moved, of a backfill), and an instant behind others that have
-    their fate stay open and belong to nobody, or end where the event is parked. ``status`` is what
-    the event is about to have, where it changes.
+    their fate stay open and belong to nobody, or end where the event is parked. What was to stop
+    ends as cancelled. ``status`` is what the event is about to have, where it changes.
     Returns the instants due again, by event.
     """
     by_event: dict[str, list[Claim | Held]] = {}
+    called_off = marks_of(db, node)
     for claim in claims:
-        by_event.setdefault(claim.event_id, []).append(claim)
+        held = by_event.setdefault(claim.event_id, [])
+        if claim.id in called_off:
+            end_called_off(db, claim.id, called_off[claim.id], now=now)
+        else:
+            held.append(claim)
     due_again: dict[str, int] = {}
     for event_id, held in by_event.items():
         instant = _give_back_event(db, event_id, held, node, now, status)

@@ -21,7 +21,7 @@ from kalends.policies import Policies
 from kalends.storage.event_rows import event_row, named
 from kalends.storage.executions import ExecutionStore
 from kalends.storage.instants import execution_at
-from kalends.storage.journal_extracts import around, asked, before, policies_at
+from kalends.storage.journal_extracts import around, asked, before, cancelled, policies_at
 from kalends.storage.limits import use_of
 from kalends.storage.models import DefinitionRow, GapRow, NodeRow
 from kalends.storage.paging import first_row
@@ -189,7 +189,10 @@ def _journal(
     if execution is not None and execution.ended_at is not None:
         high = max(high, to_us(execution.ended_at) + _SKEW_US)
     found = {entry.id: entry for entry in around(db, event.id, low, high)}
-    for entry in (before(db, event.id, low), asked(db, event.id, instant, execution, gap)):
+    bears = [before(db, event.id, low), asked(db, event.id, instant, execution, gap)]
+    if execution is not None and execution.cancel_requested:
+        bears.append(cancelled(db, event.id, execution.id))
+    for entry in bears:
         if entry is not None:
             found[entry.id] = entry
     return tuple(sorted(found.values(), key=lambda entry: (entry.at, entry.id)))

@@ -17,7 +17,7 @@ from kalends.policies import Policies
 from kalends.storage.models import JournalRow
 from kalends.storage.rows import JOURNAL_COLUMNS, journal_of
 
-__all__ = ["around", "asked", "before", "policies_at"]
+__all__ = ["around", "asked", "before", "cancelled", "policies_at"]
 
 _TIME_ITSELF = frozenset(
     kind
@@ -89,6 +89,17 @@ def asked(
     else:
         return None
     return found[0] if found else None
+
+
+def cancelled(db: peewee.Database, event_id: str, execution_id: str) -> JournalEntry | None:
+    """The entry of whoever asked for this execution to be cancelled."""
+    query = JournalRow.select(*JOURNAL_COLUMNS).where(
+        JournalRow.event_id == event_id,
+        JournalRow.id > execution_id,  # it was asked for after the execution had been made
+        JournalRow.kind == JournalKind.EXECUTION_CANCELLED.value,
+    )
+    found = _entries(db, query.order_by(JournalRow.id).limit(_LOOKED_AT))
+    return next((each for each in found if each.details.get("execution_id") == execution_id), None)
 
 
 def policies_at(db: peewee.Database, event_id: str, current: Policies, instant: int) -> Policies:

@@ -16,7 +16,7 @@ from kalends.storage.models import TABLES, MetaRow
 
 __all__ = ["MIGRATIONS", "SCHEMA", "TABLES", "create", "migrate", "recorded_version"]
 
-SCHEMA = 3
+SCHEMA = 4
 
 _SQLITE_TABLES = " STRICT, WITHOUT ROWID"
 """Columns hold what they are declared to, and rows lie in the order of their keys."""
@@ -74,7 +74,25 @@ def _declared(db: Database) -> None:
         db.execute_sql(statement)
 
 
-MIGRATIONS: dict[int, Callable[[Database], None]] = {2: _policies, 3: _declared}
+_TOLD = """
+ALTER TABLE executions ADD COLUMN progress REAL;
+ALTER TABLE executions ADD COLUMN note TEXT;
+ALTER TABLE executions ADD COLUMN log TEXT;
+ALTER TABLE attempts ADD COLUMN progress REAL;
+ALTER TABLE attempts ADD COLUMN note TEXT;
+ALTER TABLE attempts ADD COLUMN log TEXT;
+CREATE INDEX executions_called_off ON executions (node)
+    WHERE ((cancel != 0) AND (ended_at IS NULL))
+"""
+
+
+def _told(db: Database) -> None:
+    """Version 4: what jobs tell while they run, and what was called off, found at once."""
+    for statement in _TOLD.split(";"):
+        db.execute_sql(statement)
+
+
+MIGRATIONS: dict[int, Callable[[Database], None]] = {2: _policies, 3: _declared, 4: _told}
 """``MIGRATIONS[n]`` turns version n - 1 into version n."""
 
 

@@ -11,6 +11,7 @@ from peewee import (
     SQL,
     BigIntegerField,
     CompositeKey,
+    DoubleField,
     Expression,
     IntegerField,
     Model,
@@ -19,6 +20,7 @@ from peewee import (
 )
 
 __all__ = [
+    "CALLED_OFF",
     "LIMITED_EVENTS",
     "LIVING_EVENTS",
     "STILL_RUNNING",
@@ -159,8 +161,9 @@ class ExecutionRow(Model):
     ``AttemptRow``.
 
     While it waits for an attempt, ``ready_at`` is when that may begin; ``attempt`` is 0 where none
-    has begun. ``cancel`` says that whoever runs it is to be told to stop, ``still_running`` that
-    its job had not ended when its fate was written. ``batch`` names the backfill it belongs to.
+    has begun. ``cancel`` is a ``Mark`` of ``called_off``: whoever runs it is to be told to stop;
+    ``still_running`` says that its job had not ended when its fate was written. ``batch`` names the
+    backfill it belongs to. ``progress``, ``note`` and ``log`` are what its attempt has told.
     """
 
     id = TextField(primary_key=True)
@@ -185,6 +188,9 @@ class ExecutionRow(Model):
     batch = TextField(null=True)
     cancel = IntegerField(constraints=_ZERO)
     still_running = IntegerField(constraints=_ZERO)
+    progress = DoubleField(null=True)
+    note = TextField(null=True)
+    log = TextField(null=True)
 
     class Meta:
         table_name = "executions"
@@ -241,6 +247,12 @@ ExecutionRow.add_index(
         name="executions_batch",
     )
 )
+CALLED_OFF = Expression(ExecutionRow.cancel, "!=", SQL("0")) & ExecutionRow.ended_at.is_null()
+"""What the index ``executions_called_off`` is about: a query that is to use it says it so."""
+
+ExecutionRow.add_index(
+    ExecutionRow.index(ExecutionRow.node, where=CALLED_OFF, name="executions_called_off")
+)
 UNWELL_ROWS = Expression(
     ExecutionRow.fate, "!=", SQL("'succeeded'")
 ) & ExecutionRow.ended_at.is_null(False)
@@ -264,6 +276,9 @@ class AttemptRow(Model):
     ended_at = BigIntegerField(null=True)
     outcome = TextField()
     error = TextField(null=True)
+    progress = DoubleField(null=True)
+    note = TextField(null=True)
+    log = TextField(null=True)
 
     class Meta:
         table_name = "attempts"

@@ -23,14 +23,16 @@ from kalends.logs import get_log
 from kalends.model import EventStatus, Fate, JournalKind, Reason
 from kalends.policies import Delivery, Policies
 from kalends.storage.accounts import Held, give_back
+from kalends.storage.cancelling import end_called_off
 from kalends.storage.downtime import note_alive, tell_downtime
 from kalends.storage.journal import Stamp, write_entry
 from kalends.storage.models import STILL_RUNNING, AttemptRow, EventRow, ExecutionRow, NodeRow
-from kalends.storage.overlaps import Ended, called_off, end_for_newer
+from kalends.storage.overlaps import Ended, called_off
 from kalends.storage.paging import first_row
 from kalends.storage.prepared import Prepared, hole
 from kalends.storage.rows import load_policies
 from kalends.storage.streaks import pause_after_failures
+from kalends.storage.told import NOTHING_TOLD
 from kalends.work import Claim
 
 __all__ = ["NodeStore", "Process", "Rescue", "ThisProcess", "place_of_this_process"]
@@ -261,11 +263,11 @@ class NodeStore:
         )  # fmt: skip
         reopened = 0
         lost: dict[str, tuple[str, Policies]] = {}
-        for *row, event_id, due, manual, told_to_stop in list(query.tuples().execute(db)):
+        for *row, event_id, due, manual, mark in list(query.tuples().execute(db)):
             execution_id, ready_at, attempt, _, started_at, text, status = row
             policies = None if status == EventStatus.DELETED else _readable(text)
-            if told_to_stop:
-                end_for_newer(db, execution_id, now=now)
+            if mark:
+                end_called_off(db, execution_id, mark, now=now)
             elif started_at is None and ready_at > now:
                 # Claimed ahead, and the time to begin has not come: it cannot have begun.
                 held = Held(execution_id, event_id, due, attempt, bool(manual))
@@ -305,6 +307,8 @@ class NodeStore:
                 fate=Fate.LOST.value, reason=Reason.PROCESS_DIED.value, ended_at=now
             ).where(this).execute(db)
             return False
+        told = ExecutionRow.progress, ExecutionRow.note, ExecutionRow.log
+        progress, note, log = first_row(db, ExecutionRow.select(*told).where(this)) or (None,) * 3
         AttemptRow.insert(
             execution_id=execution_id,
             number=attempt,
@@ -313,12 +317,16 @@ class NodeStore:
             started_at=started_at,
             ended_at=now,
             outcome=Fate.LOST.value,
+            progress=progress,
+            note=note,
+            log=log,
         ).execute(db)
         ExecutionRow.update(
             node=None,
             fate=Fate.PENDING.value,
             started_at=None,
             ready_at=fn.COALESCE(ExecutionRow.ready_at, ExecutionRow.due),
+            **NOTHING_TOLD,
         ).where(this).execute(db)
         return True
 

@@ -4,9 +4,9 @@ An outcome is accepted only from the node and for the attempt that hold the exec
 the fencing token, and attempts never start over. An outcome that comes too late changes nothing,
 but that nothing runs any more where the ledger says that something still does.
 
-What succeeded is written with one statement for all. Anything else is looked at one by one: the
-event's policies, as they are in that transaction, say whether a further attempt follows, and
-whether the event is paused.
+What succeeded is written with one statement for all, and what jobs have told with another. Anything
+else is looked at one by one: the event's policies, as they are in that transaction, say whether a
+further attempt follows, and whether the event is paused.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from kalends.ids import IdSource
 from kalends.model import EventStatus, Failure, Fate, Reason
 from kalends.policies import Policies
 from kalends.retrying import RetryPlan, plan_retry
+from kalends.storage.cancelling import reason_of
 from kalends.storage.dialect import Dialect
 from kalends.storage.models import AttemptRow, EventRow, ExecutionRow
 from kalends.storage.paging import first_row
 from kalends.storage.prepared import Prepared, hole
 from kalends.storage.rows import dump, load_policies
 from kalends.storage.streaks import pause_after_failures
-from kalends.work import Outcome
+from kalends.storage.told import NOTHING_TOLD, TELL, told_row
+from kalends.work import Outcome, Told
 
 __all__ = ["OutcomeStore", "Recorded"]
 
@@ -83,11 +85,18 @@ _KEEP_ATTEMPT = Prepared(
         ended_at=hole("ended_at"),
         outcome=hole("outcome"),
         error=hole("error"),
+        progress=hole("progress"),
+        note=hole("note"),
+        log=hole("log"),
     )
 )
 _REOPEN = Prepared(
     ExecutionRow.update(
-        node=None, fate=Fate.PENDING.value, started_at=None, ready_at=hole("ready_at")
+        node=None,
+        fate=Fate.PENDING.value,
+        started_at=None,
+        ready_at=hole("ready_at"),
+        **NOTHING_TOLD,
     ).where(ExecutionRow.id == hole("id"))
 )
 
@@ -126,6 +135,7 @@ class OutcomeStore:
         self._succeed_all = dialect.compile(_SUCCEED)
         self._end_late = dialect.compile(_OVER)
         self._begin_all = dialect.compile(_BEGIN)
+        self._tell_all = dialect.compile(TELL)
         self._ids = ids
         self._node = node
 
@@ -138,6 +148,15 @@ class OutcomeStore:
             for execution_id, attempt, started in begun
         ]
         return self._dialect.execute_many(db, self._begin_all, rows)
+
+    def tell(self, db: peewee.Database, told: Sequence[tuple[str, int, Told]]) -> int:
+        """Write what the jobs of attempts, as (execution, attempt), have told; how many of them
+        this node has.
+        """
+        rows = [
+            told_row(execution_id, self._node, attempt, one) for execution_id, attempt, one in told
+        ]
+        return self._dialect.execute_many(db, self._tell_all, rows) if rows else 0
 
     def record(self, db: peewee.Database, outcomes: Sequence[Outcome], *, now: int) -> Recorded:
         """Write down how attempts ended, in this order. Recorded twice, nothing changes."""
@@ -154,6 +173,8 @@ class OutcomeStore:
                 succeeded, events = [], set()
             self._decide(work, outcome)
         self._succeed(work, succeeded)
+        told = [(one.execution_id, one.attempt, one.told) for one in outcomes if one.told]
+        self.tell(db, told)
         return Recorded(
             tuple(work.rejected),
             min(work.again.values(), default=None),
@@ -216,16 +237,18 @@ class OutcomeStore:
         if row is None:
             self._settle_unheld(work, outcome)
             return
-        claimed_at, told_to_stop, text, status = row
-        if outcome.fate is Fate.SKIPPED:
+        claimed_at, mark, text, status = row
+        if outcome.fate is Fate.SKIPPED and mark:
+            outcome = msgspec.structs.replace(outcome, fate=Fate.CANCELLED)
+        elif outcome.fate is Fate.SKIPPED:
             self._turn_away(work, outcome, for_good=status in (None, EventStatus.DELETED.value))
             return
         policies = _policies_of(text, status)
         plan = RetryPlan(None)
-        if policies is not None and not told_to_stop:
+        if policies is not None and not mark:
             plan = _plan(work.db, policies, outcome, work.now)
         if plan.ready_at is None:
-            self._end(work, outcome, plan, policies, told_to_stop=bool(told_to_stop))
+            self._end(work, outcome, plan, policies, mark=mark)
         else:
             self._reopen(work, outcome, claimed_at, plan.ready_at)
 
@@ -246,6 +269,7 @@ class OutcomeStore:
             ended_at=outcome.ended_us,
             outcome=outcome.fate.value,
             error=None if outcome.error is None else dump(outcome.error),
+            **msgspec.structs.asdict(outcome.told or Told()),
         )
         _REOPEN.change(work.db, id=outcome.execution_id, ready_at=ready_at)
         work.again[outcome.execution_id] = ready_at
@@ -272,15 +296,15 @@ class OutcomeStore:
         plan: RetryPlan,
         policies: Policies | None,
         *,
-        told_to_stop: bool,
+        mark: int,
     ) -> None:
-        """Make the outcome the execution's fate. What was told to stop made way for another one."""
+        """Make the outcome the execution's fate. The mark says why it was told to stop, if so."""
         fate, error = outcome.fate, outcome.error
         if plan.forbidden:
             fate, error = Fate.FAILED, _forbidden(error)
         reason = Reason.EXHAUSTED if plan.exhausted else None
-        if told_to_stop and fate is Fate.CANCELLED:
-            reason = Reason.OVERLAP
+        if fate is Fate.CANCELLED:
+            reason = reason_of(mark)
         work.fates[outcome.execution_id] = fate, reason
         _END.change(
             work.db,
@@ -290,7 +314,7 @@ class OutcomeStore:
             ended_at=outcome.ended_us,
             error=None if error is None else dump(error),
             still_running=int(outcome.still_running),
-            reason=reason,
+            reason=None if reason is None else reason.value,
         )
         if fate in _FAILURES and policies is not None:
             paused = pause_after_failures(

@@ -12,6 +12,7 @@ from peewee import fn
 from kalends.model import Fate, Reason
 from kalends.planning import Others, Standing
 from kalends.policies import Overlap, Policies
+from kalends.storage.cancelling import Mark, marks_of
 from kalends.storage.models import STILL_RUNNING, ExecutionRow
 from kalends.storage.prepared import Prepared, hole
 from kalends.work import Outcome, WrittenOff
@@ -113,7 +114,9 @@ def carry_out(
             if holder == node:
                 terminated.append(WrittenOff(execution_id, event_id, attempt, now))
         else:
-            ExecutionRow.update(cancel=1).where(ExecutionRow.id == execution_id).execute(db)
+            ExecutionRow.update(cancel=Mark.NEWER).where(
+                ExecutionRow.id == execution_id, ExecutionRow.cancel == Mark.NONE
+            ).execute(db)
             if holder == node:
                 told.append(execution_id)
     if others is Others.TERMINATE:
@@ -133,14 +136,11 @@ def _is_over(outcome: Outcome | None, policies: Policies) -> bool:
 
 def called_off(db: peewee.Database, node: str) -> Ended:
     """What others have cancelled or terminated of a node's own executions."""
-    told = ExecutionRow.select(ExecutionRow.id).where(
-        ExecutionRow.node == node, ExecutionRow.ended_at.is_null(), ExecutionRow.cancel == 1
-    )
     terminated = ExecutionRow.select(
         ExecutionRow.id, ExecutionRow.event_id, ExecutionRow.attempt, ExecutionRow.ended_at
     ).where(ExecutionRow.node == node, STILL_RUNNING, ExecutionRow.ended_at.is_null(False))
     return Ended(
-        tuple(execution_id for (execution_id,) in told.tuples().execute(db)),
+        tuple(marks_of(db, node)),
         tuple(WrittenOff(*row) for row in terminated.tuples().execute(db)),
     )
 

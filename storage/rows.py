@@ -21,11 +21,13 @@ from kalends.model import (
     Gap,
     JournalEntry,
     JournalKind,
+    LogLine,
     Reason,
 )
 from kalends.policies import Policies
 from kalends.storage.models import AttemptRow, EventRow, ExecutionRow, GapRow, JournalRow
 from kalends.triggers import Trigger
+from kalends.work import Told
 
 __all__ = [
     "ATTEMPT_COLUMNS",
@@ -41,6 +43,7 @@ __all__ = [
     "execution_of",
     "gap_of",
     "journal_of",
+    "latest_told",
     "load_policies",
     "load_trigger",
     "rule_of",
@@ -218,8 +221,8 @@ def _failure_of(text: str | None) -> Failure | None:
 @_readable
 def attempt_of(row: Sequence[Any]) -> Attempt:
     """The attempt of a row of ``ATTEMPT_COLUMNS``."""
-    _, number, node, claimed_at, started_at, ended_at, outcome, error = row
-    return Attempt(
+    _, number, node, claimed_at, started_at, ended_at, outcome, error, *told = row
+    attempt = Attempt(
         number=number,
         node=node,
         claimed_at=from_us(claimed_at),
@@ -228,6 +231,37 @@ def attempt_of(row: Sequence[Any]) -> Attempt:
         outcome=Fate(outcome),
         error=_failure_of(error),
     )
+    return _with_told(attempt, *told)
+
+
+class _Log(msgspec.Struct, array_like=True):
+    """The stored form of the lines that a job logged."""
+
+    dropped: int
+    lines: list[tuple[int, str, str]]
+
+
+def _with_told(
+    attempt: Attempt, progress: float | None, note: str | None, log: str | None
+) -> Attempt:
+    """The attempt with what its job told. A log that cannot be read hides nothing else."""
+    if progress is None and log is None:
+        return attempt
+    kept = _Log(0, []) if log is None else _json_or(log, _Log(0, []), _Log)
+    return msgspec.structs.replace(
+        attempt,
+        progress=progress,
+        note=note,
+        log=tuple(LogLine(at=from_us(at), level=level, message=m) for at, level, m in kept.lines),
+        log_dropped=kept.dropped,
+    )
+
+
+def latest_told(execution: Execution, told: Told) -> Execution:
+    """The execution with what the job of its last attempt has told since it was written down."""
+    *earlier, last = execution.attempts
+    attempt = _with_told(last, told.progress, told.note, told.log)
+    return msgspec.structs.replace(execution, attempts=(*earlier, attempt))
 
 
 @_readable
@@ -236,22 +270,21 @@ def execution_of(row: Sequence[Any], earlier: Sequence[Attempt]) -> Execution:
     (
         execution_id, event_id, due, version, fate, reason, attempt, node, claimed_at,
         started_at, ended_at, result, result_note, error, manual, ready_at, moved_to, priority,
-        limit_name, batch, cancel, still_running,
+        limit_name, batch, cancel, still_running, *told,
     ) = row  # fmt: skip
     attempts = list(earlier)
     failure = _failure_of(error)
     if attempt > len(attempts):
-        attempts.append(
-            Attempt(
-                number=attempt,
-                node=node,
-                claimed_at=from_us(claimed_at),
-                started_at=None if started_at is None else from_us(started_at),
-                ended_at=None if ended_at is None else from_us(ended_at),
-                outcome=Fate(fate),
-                error=failure,
-            )
+        last = Attempt(
+            number=attempt,
+            node=node,
+            claimed_at=from_us(claimed_at),
+            started_at=None if started_at is None else from_us(started_at),
+            ended_at=None if ended_at is None else from_us(ended_at),
+            outcome=Fate(fate),
+            error=failure,
         )
+        attempts.append(_with_told(last, *told))
     stored = None if result is None else _json_or(result, _UNREADABLE)
     if stored is _UNREADABLE:
         stored, result_note = None, "the stored result cannot be read"

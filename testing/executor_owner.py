@@ -12,6 +12,7 @@ from typing import Any
 from kalends.clock import Clock, SystemClock
 from kalends.errors import KalendsError
 from kalends.jobs.executors.base import Executor, Task
+from kalends.jobs.logbook import Keeps
 from kalends.jobs.registry import Registry
 from kalends.testing.executor_jobs import ContractJobs
 from kalends.work import Claim, Outcome
@@ -27,6 +28,7 @@ class RecordingOwner:
         self.registry = Registry()
         self.result_limit = 65_536
         self.failure_limit = 16_384
+        self.keeps = Keeps()
         self.taken_back: set[str] = set()
         self.begun: list[str] = []
         self.outcomes: list[Outcome] = []

@@ -217,7 +217,16 @@ regex.match: timed_out, TimeoutError: took longer than 0.5 seconds
 and on: 25 primes
 """
 
+CANCEL_AND_PROGRESS = """here: 499 of 1000
+asked to stop: True ended: False
+cancelled requested
+info half_way converted=500
+warning stopping converted=501
+execution_cancelled by ada - wrong folder
+"""
+
 EXPECTED = {
+    "cancel_and_progress.py": re.escape(CANCEL_AND_PROGRESS),
     "declared_schedules.py": re.escape(DECLARED_SCHEDULES),
     "hello.py": HELLO,
     "backfill_last_week.py": re.escape(BACKFILL_LAST_WEEK),

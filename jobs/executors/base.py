@@ -52,10 +52,12 @@ from kalends.jobs.answers import Answer, Returned, answer_of, answer_of_error
 from kalends.jobs.codec import decode_arguments
 from kalends.jobs.context import ExecutionContext, enter
 from kalends.jobs.failures import describe_failure, kinds_of
+from kalends.jobs.logbook import Keeps, Logbook
 from kalends.jobs.registry import Job, Registry
 from kalends.model import Failure, Fate, Reason
+from kalends.native import allocate_lock
 from kalends.retrying import Ask
-from kalends.work import Claim, Outcome
+from kalends.work import Claim, Outcome, Told
 
 __all__ = ["Begun", "Executor", "Task", "TaskOwner"]
 
@@ -122,6 +124,7 @@ class TaskOwner(Protocol):
     registry: Registry
     result_limit: int
     failure_limit: int
+    keeps: Keeps
 
     def begin(self, task: Task) -> bool:
         """The job is about to be called: True where it may; False where it was taken back."""
@@ -144,12 +147,16 @@ class Begun(msgspec.Struct, frozen=True):
     started_us: int
 
 
+_MAKING = allocate_lock()
+
+
 class Task:
     """One attempt to run: the claim, its job (None: the worker imports it), and who to tell."""
 
     __slots__ = (
-        "called_off", "calling", "cancelled", "claim", "deadline_us", "executor", "herald", "job",
-        "key", "owner", "reported", "started_us", "state", "timed_out", "withdrawn",
+        "_book", "called_off", "calling", "cancelled", "claim", "deadline_us", "executor", "herald",
+        "job", "key", "owner", "reported", "started_us", "state", "stops_at", "timed_out",
+        "withdrawn",
     )  # fmt: skip
 
     def __init__(self, claim: Claim, job: Job | None, owner: TaskOwner) -> None:
@@ -175,11 +182,36 @@ class Task:
         """Set by the owner: what it does is not wanted any more, so raising now is no failure."""
         self.deadline_us: int | None = None
         """Set by the owner when the job begins, where it has a time-out; wall time, for the job."""
+        self.stops_at: float | None = None
+        """The same, in seconds of the owner's monotonic time."""
+        self._book: Logbook | None = None
         self.started_us = 0
         self.state = 0
         """The owner's; executors do not look at it."""
         self.reported = False
         """The owner's."""
+
+    def logbook(self) -> Logbook:
+        """What its job has told; it is made when that begins to tell."""
+        if self._book is None:
+            with _MAKING:  # a job may have several threads
+                if self._book is None:
+                    self._book = Logbook(self.owner.clock, self.owner.keeps)
+        return self._book
+
+    def told(self) -> Told | None:
+        """All that its job has told; None: nothing."""
+        return None if self._book is None else self._book.told
+
+    def news(self) -> Told | None:
+        """The same, where it is more than when this was last called."""
+        return None if self._book is None else self._book.news()
+
+    def remaining(self) -> float | None:
+        """Seconds that its job has left; None: any number."""
+        if self.stops_at is None:
+            return None
+        return max(0.0, self.stops_at - self.owner.clock.monotonic())
 
     def begun(self) -> Begun:
         """What there is to tell of it while it runs."""
@@ -227,6 +259,7 @@ class Task:
             error=Failure(type="TimeoutError", message=f"took longer than {seconds:g} seconds"),
             kinds=kinds_of(TimeoutError),
             still_running=True,
+            told=self.told(),
         )
 
     # -- for executors that run jobs in this process -------------------------------------------
@@ -344,5 +377,6 @@ class Task:
             error=error,
             kinds=kinds,
             ask=ask,
+            told=self.told(),
         )
         self.owner.end(self, outcome)

@@ -162,6 +162,8 @@ class ProcessExecutor(ThreadExecutor):
                     reference=reference,
                     claim=task.claim,
                     deadline_us=task.deadline_us,
+                    remaining=task.remaining(),
+                    keeps=task.owner.keeps,
                     result_limit=task.owner.result_limit,
                     failure_limit=task.owner.failure_limit,
                 )

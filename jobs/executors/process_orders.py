@@ -16,6 +16,7 @@ import msgspec
 from kalends.errors import JobNotFound
 from kalends.jobs.answers import Answer
 from kalends.jobs.failures import describe_failure
+from kalends.jobs.logbook import Keeps
 from kalends.jobs.references import Reference, attribute, same_place
 from kalends.jobs.registry import Job, default_registry
 from kalends.work import Claim
@@ -48,6 +49,9 @@ class Order(msgspec.Struct, frozen=True):
     reference: Reference
     claim: Claim
     deadline_us: int | None
+    remaining: float | None
+    """Seconds until then, as it is sent."""
+    keeps: Keeps
     result_limit: int
     failure_limit: int
 

@@ -29,6 +29,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol
 
+from kalends.clock import SystemClock
 from kalends.errors import KalendsError
 from kalends.jobs.answers import Answer, answer_of, answer_of_error
 from kalends.jobs.codec import decode_arguments
@@ -44,6 +45,7 @@ from kalends.jobs.executors.process_orders import (
     encode,
     find_job,
 )
+from kalends.jobs.logbook import Logbook
 from kalends.native import NativeThread
 
 __all__ = ["Told", "serve"]
@@ -102,7 +104,7 @@ class _Worker:
             self.send(answer)
 
     def _run(self, order: Order) -> Answer:
-        enter(ExecutionContext(order.claim, _Cancellation(self._told, order)), order.claim)
+        enter(ExecutionContext(order.claim, _Run(self._told, order)), order.claim)
         try:
             job = find_job(order.reference)
             args, kwargs = job.parameters.typed(*decode_arguments(order.claim.arguments))
@@ -136,17 +138,30 @@ class _Worker:
             os._exit(CHANNEL_LOST)
 
 
-class _Cancellation:
-    """Where the job's context looks whether, and by when, it is to stop."""
+class _Run:
+    """Where the job's context looks whether, and by when, it is to stop, and tells how it goes."""
 
     def __init__(self, told: Told, order: Order) -> None:
         self._told = told
         self._number = order.number
+        self._clock = SystemClock()
+        self._stops_at: float | None = None
+        if order.remaining is not None:
+            self._stops_at = self._clock.monotonic() + order.remaining
         self.deadline_us = order.deadline_us
+        self._book = Logbook(self._clock, order.keeps)
 
     @property
     def cancelled(self) -> bool:
         return self._told.value == self._number
+
+    def remaining(self) -> float | None:
+        if self._stops_at is None:
+            return None
+        return max(0.0, self._stops_at - self._clock.monotonic())
+
+    def logbook(self) -> Logbook:
+        return self._book
 
 
 def _identity(channel: Connection) -> tuple[int, int] | None:

@@ -34,7 +34,7 @@ LEGAL_REASONS: dict[Fate, frozenset[Reason | None]] = {
     Fate.TIMED_OUT: frozenset({None, Reason.EXHAUSTED}),
     Fate.CANCELLED: frozenset({None, *Reason}),
     Fate.LOST: frozenset({Reason.PROCESS_DIED, Reason.EXHAUSTED}),
-    Fate.SKIPPED: frozenset(set(Reason) - {Reason.PROCESS_DIED}),
+    Fate.SKIPPED: frozenset(set(Reason) - {Reason.PROCESS_DIED, Reason.REQUESTED}),
 }
 """Which reasons may go with a fate."""
 

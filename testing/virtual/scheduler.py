@@ -45,6 +45,7 @@ _QUIET: dict[str, Any] = {
     "durability": "normal",
     "max_sleep": 3600.0,
     "lease": 3600.0,
+    "follow_every": 86_400.0,
     "housekeeping_every": 86_400.0,
     "retain_age": None,
     "retain_gaps": None,

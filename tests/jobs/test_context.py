@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import threading
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
@@ -10,13 +11,25 @@ import pendulum
 import pytest
 import structlog
 
-from kalends.errors import NotInitialized
+from kalends.clock import SystemClock
+from kalends.errors import NotInitialized, ValidationFailed
 from kalends.jobs.context import ExecutionContext, current, enter
+from kalends.jobs.logbook import Keeps, Logbook
+from kalends.testing import ManualClock
 
 
 class Token:
     cancelled = False
     deadline_us: int | None = None
+
+    def __init__(self) -> None:
+        self.book = Logbook(SystemClock(), Keeps())
+
+    def remaining(self) -> float | None:
+        return None
+
+    def logbook(self) -> Logbook:
+        return self.book
 
 
 @pytest.fixture
@@ -103,3 +116,51 @@ def test_entering_lasts_as_long_as_its_contextvars_context(
     assert contextvars.copy_context().run(inside) is context
     with pytest.raises(NotInitialized):
         current()
+
+
+def test_what_it_tells_goes_into_the_logbook(claim: Callable[..., Any]) -> None:
+    token = Token()
+    context = ExecutionContext(claim(), token)
+    context.progress(0.5, "half")
+    assert (token.book.told.progress, token.book.told.note) == (0.5, "half")
+    with pytest.raises(ValidationFailed, match="fraction"):
+        context.progress(1.5)
+
+
+def test_a_job_without_a_time_out_has_any_time(rig: Any, claim: Callable[..., Any]) -> None:
+    left: list[float | None] = []
+    rig.job("ask")(lambda: left.append(current().remaining()))
+    rig.runner.submit([claim(job="ask"), claim("x2", job="ask", timeout_us=90_000_000)])
+    rig.wait(2)
+    assert None in left
+    (seconds,) = (found for found in left if found is not None)
+    assert 80.0 < seconds <= 90.0
+
+
+def test_what_is_left_goes_by_monotonic_time_and_ends_at_nothing(
+    make_rig: Callable[..., Any], claim: Callable[..., Any]
+) -> None:
+    clock = ManualClock(0)
+    rig = make_rig(clock)
+    left: list[float | None] = []
+    begun, go = threading.Event(), threading.Event()
+
+    def job() -> None:
+        for _ in range(3):
+            left.append(current().remaining())
+            begun.set()
+            assert go.wait(10)
+            go.clear()
+
+    rig.job("ask")(job)
+    rig.runner.submit([claim(job="ask", timeout_us=60_000_000)])
+    moves: list[Callable[[], object]] = [
+        lambda: clock.jump(-3600.0), lambda: clock.advance(45.0), lambda: None,
+    ]  # fmt: skip
+    for move in moves:
+        assert begun.wait(10)
+        begun.clear()
+        move()
+        go.set()
+    rig.wait(1)
+    assert left == [60.0, 60.0, 15.0]

@@ -11,6 +11,7 @@ import sys
 import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import apsw
 import peewee
@@ -227,3 +228,24 @@ def test_every_model_is_bound_to_no_database(tmp_path: Path) -> None:
     assert [table for table in TABLES if table._meta.database is not None] == []
     one.close(5.0)
     two.close(5.0)
+
+
+@pytest.mark.parametrize("kept", ["schema-2.db", "schema-3.db"])
+def test_what_versions_2_and_3_wrote_is_read_and_can_be_cancelled(
+    kept: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "old.db"
+    shutil.copyfile(KEPT / kept, path)
+    registry = Registry()
+    clock = ManualClock(pendulum.datetime(2027, 1, 1, 2, 1, 40))
+    asks: dict[str, Any] = {"registry": registry, "clock": clock, "environ": {}, "enabled": False}
+    with Scheduler(path, **asks) as scheduler:
+        events = {event.name: event.id for event in scheduler.list_events().items}
+        (told,) = scheduler.list_executions(event_id=events["cancelling"], fate="running").items
+        assert told.cancel_requested
+        assert (told.progress, told.note, told.attempts[0].log) == (None, None, ())
+        (waits,) = scheduler.list_executions(event_id=events["waiting"]).items
+        over = scheduler.cancel_execution(waits.id, author="ada")
+        assert (over.fate, over.reason) == ("cancelled", "requested")
+        assert [attempt.outcome for attempt in over.attempts] == ["failed"]
+        assert scheduler.verify().ok

@@ -226,7 +226,7 @@ CASES = {
     "attempts with a hole and one too many": Case(
         "UPDATE attempts SET number = 0; "
         "INSERT INTO attempts SELECT execution_id, 2, node, claimed_at, started_at, ended_at, "
-        f"outcome, error FROM attempts; UPDATE executions SET attempt = 3 "
+        f"outcome, error, progress, note, log FROM attempts; UPDATE executions SET attempt = 3 "
         f"WHERE {execution('retried', 20)}",
         {K.ATTEMPTS}, "retried", "executions", {"due": 20},
     ),
@@ -313,7 +313,7 @@ CASES = {
     ),
     "an attempt of no execution": Case(
         "INSERT INTO attempts SELECT 'x', number, node, claimed_at, started_at, ended_at, "
-        "outcome, error FROM attempts",
+        "outcome, error, progress, note, log FROM attempts",
         {K.ORPHAN}, None, "attempts", {"execution_id": "x"},
     ),
     "a tag of its own is missing": Case(

@@ -1,0 +1,63 @@
+"""What a job logs through ``current().log``, on its way into the ledger as well."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Collection, MutableMapping
+from typing import Any
+
+from kalends.jobs.codec import type_name
+from kalends.jobs.logbook import Logbook
+from kalends.validation import shown
+
+__all__ = ["capturing"]
+
+_OWN = ("event", "exc_info", "stack_info", "positional_args")
+"""Keys of an event that are not shown as such."""
+_FRAMES = 20
+"""How many frames of a traceback go with a line: the innermost."""
+
+
+def capturing(
+    book: Callable[[], Logbook], bound: Collection[str]
+) -> Callable[[Any, str, MutableMapping[str, Any]], MutableMapping[str, Any]]:
+    """A structlog processor that writes each event down, without the keys that all of them have.
+
+    It raises nothing, whatever the job logs.
+    """
+
+    def capture(
+        _logger: Any, method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        book().line("error" if method == "exception" else method, _text(event, bound))
+        return event
+
+    return capture
+
+
+def _text(event: MutableMapping[str, Any], bound: Collection[str]) -> str:
+    """The event's name with its keys, and what was raised."""
+    name, args = event.get("event", ""), event.get("positional_args", ())
+    try:
+        told = str(name) % args if args else str(name)
+    except Exception:  # noqa: BLE001 - the job's own values, with methods of their own
+        told = shown(name)
+    keys = [
+        f"{key}={shown(value)}"
+        for key, value in event.items()
+        if key not in bound and key not in _OWN
+    ]
+    return " ".join([told, *keys]) + _raised(event.get("exc_info"))
+
+
+def _raised(exc_info: Any) -> str:
+    error = sys.exception() if exc_info is True else exc_info
+    if isinstance(error, tuple) and len(error) == 3:
+        error = error[1]
+    if not isinstance(error, BaseException):
+        return ""
+    try:
+        return "\n" + "".join(traceback.format_exception(error, limit=-_FRAMES)).rstrip()
+    except Exception:  # noqa: BLE001 - the exception is the job's own, too
+        return f"\n{type_name(error)}"

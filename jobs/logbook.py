@@ -1,0 +1,92 @@
+"""What a job tells while it runs: how far it is, and the lines it logs; as much as is kept of it.
+
+Promises: telling is cheap and never waits, so that a job may do it a million times; of progress the
+latest counts, of lines the newest are kept, within a number of lines and of bytes, and those that
+are dropped are counted. Nothing goes anywhere from here: whoever wants to know takes ``told``.
+Every method may be called from any thread.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+
+from kalends.clock import Clock
+from kalends.jobs.codec import clip, storable
+from kalends.native import allocate_lock
+from kalends.validation import MAX_NOTE, note, number
+from kalends.work import Told
+
+__all__ = ["Keeps", "Logbook"]
+
+_LONGEST = 4096
+"""How many characters of a line are kept, at most."""
+
+
+class Keeps(msgspec.Struct, frozen=True):
+    """How much of what an attempt logs is kept."""
+
+    lines: int = 200
+    bytes: int = 16_384
+
+
+class Logbook:
+    """What one attempt has told."""
+
+    __slots__ = (
+        "_bytes", "_clock", "_dropped", "_fresh", "_keeps", "_lines", "_lock", "_longest",
+        "_progress",
+    )  # fmt: skip
+
+    def __init__(self, clock: Clock, keeps: Keeps) -> None:
+        self._clock = clock
+        self._keeps = keeps
+        self._longest = min(_LONGEST, keeps.bytes)
+        self._lock = allocate_lock()
+        self._progress: tuple[float | None, str | None] = (None, None)
+        self._lines: deque[tuple[int, int, str, str]] = deque()
+        """Each behind its size in bytes: when, its level, and its text."""
+        self._bytes = 0
+        self._dropped = 0
+        self._fresh = False
+
+    def progress(self, fraction: float, remark: str | None) -> None:
+        """The job is so far: 0 to 1. Raises ``ValidationFailed`` for anything else."""
+        if type(fraction) is not float or not 0.0 <= fraction <= 1.0:
+            fraction = float(number(fraction, "fraction", 0.0, 1.0))
+        if remark is not None and not (
+            type(remark) is str and len(remark) <= MAX_NOTE and remark.isprintable()
+        ):
+            remark = note(remark, "note")
+        self._progress = (fraction, remark)
+        self._fresh = True
+
+    def line(self, level: str, message: str) -> None:
+        """The job has logged a line. Raises nothing."""
+        text = clip(storable(clip(message, 2 * self._longest)), self._longest)
+        size = len(text.encode())
+        at = self._clock.now_us()
+        with self._lock:
+            self._lines.append((size, at, level, text))
+            self._bytes += size
+            while len(self._lines) > self._keeps.lines or self._bytes > self._keeps.bytes:
+                self._bytes -= self._lines.popleft()[0]
+                self._dropped += 1
+        self._fresh = True
+
+    @property
+    def told(self) -> Told:
+        """All of it, as it is stored."""
+        with self._lock:
+            lines, dropped = [line[1:] for line in self._lines], self._dropped
+        logged = bool(lines or dropped)
+        log = msgspec.json.encode((dropped, lines)).decode() if logged else None
+        return Told(*self._progress, log)
+
+    def news(self) -> Told | None:
+        """All of it, where something was told since this was last called."""
+        if not self._fresh:
+            return None
+        self._fresh = False  # before the look: what comes in between is told again
+        return self.told
