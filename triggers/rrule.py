@@ -75,7 +75,8 @@ class RRule(ZonedTrigger):
         zone(tz)
         moments: Moments = NoMoments(self, "start")
         if start_moment is not None:
-            found = recurring(self.completed, start_moment)
+            none = self.parts.count == 0
+            found = None if none else recurring(self.completed, start_moment)
             moments = Clipped(found, start_moment, lambda: self._last(found))
         self._begin(moments, tz, gap, fold, ("shift", "first"))
 

@@ -27,6 +27,13 @@ class ByDays(DayPlan):
         self._parts = parts
         self._masks: dict[tuple[int, ...], int] = {}
 
+    @property
+    def every_day(self) -> bool:
+        """Whether no part says anything of days."""
+        parts = self._parts
+        by_date = parts.by_month or parts.by_monthday or parts.by_yearday
+        return not (by_date or parts.by_weekno or parts.by_day)
+
     def mask(self, year: int, start: int) -> int:
         # A year's mask depends on its own kind, and for the numbers of weeks on its neighbours'.
         kind = ((start + 3) % 7, is_leap(year - 1), is_leap(year), is_leap(year + 1))

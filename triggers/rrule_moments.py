@@ -3,25 +3,25 @@
 Three shapes cover every rule. Daily and longer: days that recur (``PeriodDays``) times the times of
 day. ``BYSETPOS`` in weeks, months or years: chosen positions among the moments of each period
 (``Positions``). Hourly and shorter: steps on an endless line of hours, minutes or seconds, on the
-days and at the times that are allowed (``Steps``); where the steps divide the day, each day is the
-same, and the rule is of the first shape. ``Clipped`` begins a rule at its start and ends it.
+days and at the times that are allowed (``rrule_steps``); where the steps divide the day, each day
+is the same, and the rule is of the first shape. ``Clipped`` begins a rule at its start and ends it.
 
 All searches are bounded: a rule that shows nothing for thousands of periods is taken to have ended.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from math import gcd
 
 from kalends.clock import US
-from kalends.triggers.days import DayPlan, year_of, year_start
+from kalends.triggers.days import year_of, year_start
 from kalends.triggers.local import DAY_US, LocalRule, day_times
 from kalends.triggers.moments import Moments
 from kalends.triggers.periods import PeriodDays, date_of
 from kalends.triggers.rrule_days import ByDays
 from kalends.triggers.rrule_parts import RuleParts
+from kalends.triggers.rrule_steps import Steps
 
 __all__ = ["SECONDS", "UNITS", "Clipped", "recurring"]
 
@@ -30,9 +30,6 @@ SECONDS = {"HOURLY": 3_600, "MINUTELY": 60, "SECONDLY": 1}
 """The period of each frequency: by the calendar, or in seconds."""
 
 _MOST_DAYS = {"years": 366, "months": 31, "weeks": 7}
-
-_LOOKS = 150_000
-"""Days that one search looks at: 400 years of them."""
 
 _PERIODS = {"weeks": 20_872, "months": 4_801, "years": 401}
 """Periods that one search looks at: a whole cycle of the calendar, for every interval."""
@@ -58,7 +55,7 @@ def recurring(parts: RuleParts, start: int) -> Moments | None:
     return LocalRule(PeriodDays(days, unit, parts.interval, origin, parts.week_start), times)
 
 
-def _short(parts: RuleParts, days: DayPlan, start: int) -> Moments | None:
+def _short(parts: RuleParts, days: ByDays, start: int) -> Moments | None:
     unit = SECONDS[parts.freq]
     within: list[int] = [0]
     if parts.freq == "HOURLY":
@@ -112,123 +109,12 @@ def _positions(wanted: tuple[int, ...], size: int) -> list[int]:
     return sorted(at for at in found if 0 <= at < size)
 
 
-class Steps:
-    """Every ``interval``-th of the units of ``unit_us`` on the endless line, counted from unit
-    ``origin``, if its day is in ``days`` and it is one of the day's ``allowed``; each stands for
-    the moments ``within`` it."""
-
-    __slots__ = (
-        "_allowed", "_days", "_held", "_interval", "_is_allowed", "_origin", "_per_day", "_unit_us",
-        "_within",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        days: DayPlan,
-        unit_us: int,
-        interval: int,
-        origin: int,
-        allowed: Sequence[int],
-        within: list[int],
-    ) -> None:
-        self._days, self._unit_us, self._interval, self._origin = days, unit_us, interval, origin
-        self._allowed, self._within = allowed, within
-        self._is_allowed = allowed if isinstance(allowed, range) else frozenset(allowed)
-        self._per_day = DAY_US // unit_us
-        self._held: dict[int, Sequence[int]] = {}
-
-    def at_or_after(self, moment: int) -> int | None:
-        """The first matching moment that is not before ``moment``."""
-        day = max(moment // DAY_US, _FIRST_DAY)
-        for _ in range(_LOOKS):
-            found = self._days.next_day(day, 10_000)
-            if found is None:
-                return None
-            day = found
-            rest = self._rest(day)
-            if rest >= self._per_day:  # the next step is days away
-                day += rest // self._per_day
-                continue
-            low = moment - day * DAY_US
-            for unit in self._units(rest):
-                if unit * self._unit_us + self._within[-1] >= low:
-                    at = bisect_left(self._within, low - unit * self._unit_us)
-                    return day * DAY_US + unit * self._unit_us + self._within[at]
-            day += 1
-        return None
-
-    def before(self, moment: int) -> int | None:
-        """The last matching moment before ``moment``."""
-        day = min(moment // DAY_US, _END_DAY)
-        for _ in range(_LOOKS):
-            found = self._days.previous_day(day + 1, 0)
-            if found is None:
-                return None
-            day = found
-            low = moment - day * DAY_US
-            for unit in reversed(self._units(self._rest(day))):
-                at = bisect_left(self._within, low - unit * self._unit_us)
-                if at:
-                    return day * DAY_US + unit * self._unit_us + self._within[at - 1]
-            # The last step before this day says how far back the next one to look at is.
-            step = day * self._per_day - 1 - self._origin
-            day = (self._origin + step // self._interval * self._interval) // self._per_day
-        return None
-
-    def count(self, a: int, b: int) -> int:
-        """How many matching moments ``m`` have ``a <= m < b``."""
-        if b <= a:
-            return 0
-        first, last = a // DAY_US, b // DAY_US
-        if first == last:
-            return self._count_before(last, b) - self._count_before(first, a)
-        total = self._count_before(last, b) - self._count_before(first, a)
-        day = self._days.next_day(first, 10_000)
-        while day is not None and day < last:
-            rest = self._rest(day)
-            if rest >= self._per_day:
-                day = self._days.next_day(day + rest // self._per_day, 10_000)
-                continue
-            total += len(self._units(rest)) * len(self._within)
-            day = self._days.next_day(day + 1, 10_000)
-        return total
-
-    def _count_before(self, day: int, moment: int) -> int:
-        if not self._days.count_days(day, day + 1):
-            return 0
-        low = moment - day * DAY_US
-        return sum(
-            bisect_left(self._within, low - unit * self._unit_us)
-            for unit in self._units(self._rest(day))
-            if unit * self._unit_us < low
-        )
-
-    def _rest(self, day: int) -> int:
-        """The first step on or after ``day``, in units from its midnight."""
-        return (self._origin - day * self._per_day) % self._interval
-
-    def _units(self, rest: int) -> Sequence[int]:
-        """The units of a day whose first step is ``rest``."""
-        held = self._held.get(rest)
-        if held is None:
-            if self._interval >= self._per_day:
-                held = (rest,) if rest in self._is_allowed else ()
-            elif isinstance(self._allowed, range):
-                held = range(rest, self._per_day, self._interval)
-            else:
-                held = tuple(at for at in self._allowed if at % self._interval == rest)
-            if len(self._held) >= 256:
-                self._held = {}
-            self._held[rest] = held
-        return held
-
-
 class Positions:
     """Chosen positions among the moments of every ``interval``-th week, month or year."""
 
     __slots__ = ("_days", "_parts", "_times", "_unit")
 
-    def __init__(self, parts: RuleParts, days: DayPlan, times: Sequence[int], origin: int) -> None:
+    def __init__(self, parts: RuleParts, days: ByDays, times: Sequence[int], origin: int) -> None:
         self._parts, self._times, self._unit = parts, times, UNITS[parts.freq]
         # Only the days of periods that count: the next of them says which period is next.
         self._days = PeriodDays(days, self._unit, parts.interval, origin, parts.week_start)

@@ -1,9 +1,9 @@
 """Reading the recurrence rules of RFC 5545 (section 3.3.10).
 
 ``FREQ`` with ``INTERVAL``, ``COUNT`` or ``UNTIL``, ``WKST`` and the BY parts, in any order and
-case; ``RRULE:`` may stand before it. Stricter than some readers: what the RFC forbids is refused,
-and so is what this version does not follow (leap seconds). Laxer in one point: ``BYWEEKNO``,
-``BYYEARDAY`` and ``BYMONTHDAY`` go with every ``FREQ``.
+case; ``RRULE:`` may stand before it. Stricter than some readers: what the RFC forbids is refused.
+Laxer in one point: ``BYWEEKNO``, ``BYYEARDAY`` and ``BYMONTHDAY`` go with every ``FREQ``. Time
+here has no leap seconds, so second 60 is read as 59, as the RFC advises (section 3.3.12).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FREQUENCIES = ("YEARLY", "MONTHLY", "WEEKLY", "DAILY", "HOURLY", "MINUTELY", "SE
 _DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 
 _LISTS = {
-    "BYSECOND": (0, 59),
+    "BYSECOND": (0, 60),
     "BYMINUTE": (0, 59),
     "BYHOUR": (0, 23),
     "BYMONTHDAY": (-31, 31),
@@ -37,7 +37,8 @@ _LISTS = {
 }
 """The parts that are lists of numbers, and their range; below zero counts from the end."""
 
-_NUMBERS = {"INTERVAL": 1_000_000_000, "COUNT": 10_000_000}
+_NUMBERS = {"INTERVAL": (1, 1_000_000_000), "COUNT": (0, 10_000_000)}
+"""The parts that are one number, and its range."""
 
 _KNOWN = ("FREQ", "UNTIL", "WKST", "BYDAY", *_NUMBERS, *_LISTS)
 
@@ -90,7 +91,7 @@ def parse_rrule(text: object) -> RuleParts:
         count=numbers.get("COUNT"),
         until=_until(given["UNTIL"]) if "UNTIL" in given else None,
         week_start=_weekday("WKST", given["WKST"]) if "WKST" in given else 0,
-        by_second=lists.get("BYSECOND", ()),
+        by_second=tuple(sorted({min(second, 59) for second in lists.get("BYSECOND", ())})),
         by_minute=lists.get("BYMINUTE", ()),
         by_hour=lists.get("BYHOUR", ()),
         by_day=_by_day(given["BYDAY"]) if "BYDAY" in given else (),
@@ -132,9 +133,9 @@ def _check(parts: RuleParts, given: dict[str, str]) -> None:
 
 
 def _number(name: str, text: str) -> int:
-    limit = _NUMBERS[name]
-    if not re.fullmatch("[0-9]{1,12}", text) or not 1 <= int(text) <= limit:
-        _refuse(name, text, f"must be a whole number from 1 to {limit}")
+    low, high = _NUMBERS[name]
+    if not re.fullmatch("[0-9]{1,12}", text) or not low <= int(text) <= high:
+        _refuse(name, text, f"must be a whole number from {low} to {high}")
     return int(text)
 
 

@@ -47,6 +47,8 @@ def rrule_causes(rule: RRule, wall: Wall, at: int) -> list[Cause]:
 
 
 def _ends(rule: RRule, wall: Wall, at: int) -> list[Cause]:
+    if rule.parts.count == 0:
+        return [Cause(CauseKind.END, "The rule is due 0 times (COUNT).", "COUNT", wall.text, "0")]
     start = wall_of(rule.start_moment or 0)
     if wall.moment < start.moment:
         words = f"The rule begins at {start.text}, which is later."

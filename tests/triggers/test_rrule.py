@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from kalends.clock import MAX_US, MIN_US, from_us, to_us
 from kalends.errors import KalendsError, PayloadTooLarge, ValidationFailed
-from kalends.triggers import RRule, from_json, rrule
+from kalends.triggers import RRule, from_json, rrule, why
 from kalends.triggers.rrule_parts import FREQUENCIES
 
 with warnings.catch_warnings():
@@ -258,7 +258,7 @@ def test_the_ends_of_time() -> None:
         ("FREQ=DAILY;INTERVAL=0", "from 1 to"),
         ("FREQ=DAILY;INTERVAL=-1", "from 1 to"),
         ("FREQ=DAILY;INTERVAL=99999999999999999999", "from 1 to"),
-        ("FREQ=DAILY;COUNT=0", "from 1 to"),
+        ("FREQ=DAILY;COUNT=-1", "from 0 to"),
         ("FREQ=DAILY;COUNT=3;UNTIL=20270101", "beside COUNT"),
         ("FREQ=DAILY;UNTIL=tomorrow", "20271224T180000Z"),
         ("FREQ=DAILY;UNTIL=20270230", "20271224T180000Z"),
@@ -271,7 +271,7 @@ def test_the_ends_of_time() -> None:
         ("FREQ=WEEKLY;BYDAY=1MO", "YEARLY or MONTHLY"),
         ("FREQ=YEARLY;BYWEEKNO=3;BYDAY=1MO", "BYWEEKNO"),
         ("FREQ=DAILY;BYHOUR=24", "from 0 to 23"),
-        ("FREQ=DAILY;BYSECOND=60", "from 0 to 59"),
+        ("FREQ=DAILY;BYSECOND=61", "from 0 to 60"),
         ("FREQ=DAILY;BYMONTHDAY=0", "counts from 1"),
         ("FREQ=DAILY;BYMONTHDAY=32", "from -31 to 31"),
         ("FREQ=DAILY;BYMONTH=1,", "from 1 to 12"),
@@ -373,3 +373,20 @@ def test_a_rule_without_instants_is_searched_once_and_not_for_long(text: str, tz
     assert rule.next_us(MIN_US) is None
     assert rule.previous_us(MAX_US) is None
     assert rule.count_us(MIN_US, MAX_US) == 0
+
+
+def test_a_rule_that_is_due_zero_times_is_empty() -> None:
+    rule = rrule("FREQ=DAILY;COUNT=0", start="2027-01-01T09:00:00")
+    assert rule.next_us(MIN_US) is None
+    assert rule.previous_us(MAX_US) is None
+    assert rule.count_us(MIN_US, MAX_US) == 0
+    assert rule.describe() == "every day, from 2027-01-01T09:00:00, 0 times, UTC"
+    causes = why(rule, pendulum.datetime(2027, 1, 2, 9)).causes
+    assert [cause.field for cause in causes] == ["COUNT"]
+
+
+def test_the_sixtieth_second_is_read_as_the_one_before_it() -> None:
+    rule = rrule("FREQ=MINUTELY;BYSECOND=60,0,59;COUNT=3", start="2027-01-01T09:00:00")
+    assert rule.rule.startswith("FREQ=MINUTELY;BYSECOND=60,0,59")
+    due = [str(at)[11:19] for at in rule.between(pendulum.datetime(2027, 1, 1))]
+    assert due == ["09:00:00", "09:00:59", "09:01:00"]
