@@ -13,13 +13,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import msgspec
+import pendulum
 
 from kalends.actors.events_proxy import EventsProxy
 from kalends.actors.proxies import ExecutionsProxy, HousekeeperProxy, LoopProxy
-from kalends.clock import Clock, SystemClock
+from kalends.clock import Clock, SystemClock, from_us
 from kalends.definitions import DefinitionChecker
 from kalends.errors import ValidationFailed
-from kalends.jobs.executors.base import Executor
+from kalends.jobs.executors.base import Executor, ExecutorStatus
 from kalends.jobs.executors.choice import choose_executors
 from kalends.jobs.registry import Registry, default_registry
 from kalends.lifecycle import Lifecycle
@@ -40,6 +41,8 @@ __all__ = ["Scheduler", "SchedulerStatus"]
 class SchedulerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A scheduler as it is now."""
 
+    at: pendulum.DateTime
+    """When that is, by its clock, UTC."""
     state: str
     """``new``, ``starting``, ``running``, ``degraded``, ``failed``, ``stopping``, ``stopped``;
     ``forked`` in a child process."""
@@ -50,6 +53,7 @@ class SchedulerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """``ok``, ``closed``, or why the last transaction was refused."""
     degraded: str | None = None
     failure: str | None = None
+    executors: tuple[ExecutorStatus, ...] = ()
     in_flight: int = 0
     """Executions claimed and not ended."""
     unrecorded: int = 0
@@ -207,13 +211,14 @@ class Scheduler(Verbs):
 
     def status(self) -> SchedulerStatus:
         """State, actors, storage and counts as they are now. Never waits, in any state."""
-        enabled = self.settings.enabled
+        enabled, at = self.settings.enabled, from_us(self._clock.now_us())
         if self._life.forked:
-            return SchedulerStatus(state="forked", enabled=enabled)
+            return SchedulerStatus(at=at, state="forked", enabled=enabled)
         state, system = self._life.state, self._life.system
         if system is None:
-            return SchedulerStatus(state=state, enabled=enabled)
+            return SchedulerStatus(at=at, state=state, enabled=enabled)
         return SchedulerStatus(
+            at=at,
             state=state,
             enabled=enabled,
             node=system.node,
@@ -221,6 +226,7 @@ class Scheduler(Verbs):
             storage=system.storage.health.reason or "ok",
             degraded=system.degraded,
             failure=None if system.failure is None else str(system.failure),
+            executors=system.runner.executors(),
             in_flight=system.runner.in_flight,
             unrecorded=len(system.outbox),
             commits=system.storage.commits,

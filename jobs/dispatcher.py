@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from kalends.clock import SystemClock
 from kalends.errors import KalendsError, ValidationFailed, did_you_mean
-from kalends.jobs.executors.base import Executor, Task
+from kalends.jobs.executors.base import Executor, ExecutorStatus, Task
 from kalends.jobs.registry import Registry, check_fit
 from kalends.logs import get_log
 
@@ -75,6 +75,19 @@ class Dispatcher:
             return []
         _log.warning("queue_full", executor=name, turned_away=len(turned_away))
         return self._turn_away(turned_away)
+
+    def statuses(self) -> tuple[ExecutorStatus, ...]:
+        """Each executor as it is now."""
+        return tuple(
+            ExecutorStatus(
+                name=name,
+                capacity=executor.capacity,
+                running=executor.running,
+                queue_limit=executor.queue_limit,
+                queued=executor.queued,
+            )
+            for name, executor in self._executors.items()
+        )
 
     # -- what was handed over ------------------------------------------------------------------
 

@@ -42,7 +42,7 @@ from kalends.clock import US, Clock
 from kalends.errors import ForkedError, KalendsError, NotInitialized
 from kalends.futures import current_pid
 from kalends.jobs.dispatcher import Dispatcher
-from kalends.jobs.executors.base import Begun, Executor, Task
+from kalends.jobs.executors.base import Begun, Executor, ExecutorStatus, Task
 from kalends.jobs.failures import log_failure
 from kalends.jobs.holdings import Holdings
 from kalends.jobs.lines import State
@@ -342,6 +342,10 @@ class Runner:
     def in_flight(self) -> int:
         """How many claims are here: armed, queued or begun."""
         return len(self._tasks.live)
+
+    def executors(self) -> tuple[ExecutorStatus, ...]:
+        """Each executor as it is now."""
+        return self._dispatcher.statuses()
 
     def holds(self, execution_id: str, attempt: int) -> bool:
         """True where this claim is here, has ended here unrecorded, or was disarmed and waits for a

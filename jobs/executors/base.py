@@ -59,7 +59,7 @@ from kalends.native import allocate_lock
 from kalends.retrying import Ask
 from kalends.work import Claim, Outcome, Told
 
-__all__ = ["Begun", "Executor", "Task", "TaskOwner"]
+__all__ = ["Begun", "Executor", "ExecutorStatus", "Task", "TaskOwner"]
 
 
 class Executor(Protocol):
@@ -113,6 +113,18 @@ class Executor(Protocol):
 
     def stop(self, timeout: float) -> list[str]:
         """End within ``timeout`` seconds; the ids of executions that have not ended."""
+
+
+class ExecutorStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """An executor as it is now."""
+
+    name: str
+    capacity: int
+    """How many jobs can run at once."""
+    running: int
+    queue_limit: int
+    """How many can wait for a place."""
+    queued: int
 
 
 class TaskOwner(Protocol):
