@@ -10,13 +10,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import peewee
 import psycopg
 
 from kalends.storage.migrations import SCHEMA, TABLES
-from kalends.storage.postgres import Address
+from kalends.storage.postgres import Address, PostgresDialect
 
 _HASTE = ("fsync", "full_page_writes", "synchronous_commit")
 """What protects from a power cut, which no test is about."""
+
+
+def emptying(schema: str) -> str:
+    """What makes an empty ledger of one that was used."""
+    names = [table._meta.table_name for table in TABLES]
+    deletions = "; ".join(f"DELETE FROM {schema}.{name}" for name in names)
+    return f"{deletions}; INSERT INTO {schema}.kalends_meta VALUES ('schema', '{SCHEMA}')"
 
 
 class PostgresServer:
@@ -55,11 +63,7 @@ class PostgresServer:
 
     def take_back(self, url: str) -> None:
         """Empty a schema for the next test: that takes a tenth of the time of a new one."""
-        schema = Address.read(url, patience=5.0).schema
-        names = [table._meta.table_name for table in TABLES]
-        emptied = "; ".join(f"DELETE FROM {schema}.{name}" for name in names)
-        version = f"INSERT INTO {schema}.kalends_meta VALUES ('schema', '{SCHEMA}')"
-        self.execute(f"{emptied}; {version}")
+        self.execute(emptying(Address.read(url, patience=5.0).schema))
         self._spare.append(url)
 
     def stop(self) -> None:
@@ -81,3 +85,31 @@ class PostgresServer:
     ) -> None:
         self._server.cleanup()
         shutil.rmtree(self.folder)
+
+
+class Connections:
+    """Connections to ledgers of a server, used by one test after the other: making one takes longer
+    than most tests do.
+    """
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+        self._spare: list[tuple[PostgresDialect, peewee.Database]] = []
+
+    def take(self) -> tuple[PostgresDialect, peewee.Database]:
+        """A connection to an empty ledger that nobody else uses."""
+        if self._spare:
+            return self._spare.pop()
+        address = Address.read(self._server.url(), patience=5.0)
+        dialect = PostgresDialect(address, durability="normal", busy_timeout=60.0)
+        dialect.prepare()
+        return dialect, dialect.connect(read_only=False)
+
+    def put_back(self, dialect: PostgresDialect, db: peewee.Database) -> None:
+        dialect.rollback(db)
+        db.connection().execute(emptying(dialect.address.schema).encode())
+        self._spare.append((dialect, db))
+
+    def close(self) -> None:
+        for _, db in self._spare:
+            db.close()

@@ -149,14 +149,14 @@ class PostgresDialect(Dialect):
             "client_encoding": "'UTF8'",
             "timezone": "'UTC'",
             "lock_timeout": max(patience, 1),
-            # Before others lose their patience with one who holds the lock and stands still.
-            "idle_in_transaction_session_timeout": max(patience // 2, 1000),
             # Statements here are small; compiling one takes longer than any of them.
             "jit": "off",
         }
         if read_only:
             settings["default_transaction_read_only"] = "on"
         else:
+            # Before others lose their patience with one who holds the lock and stands still.
+            settings["idle_in_transaction_session_timeout"] = max(patience * 4 // 5, 1000)
             settings["statement_timeout"] = _LONGEST
             if self._durability == "normal":
                 settings["synchronous_commit"] = "off"

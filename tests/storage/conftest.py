@@ -6,10 +6,11 @@ import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import peewee
 import pytest
+from tests.storage.node import LEASE_US, Node
 
 from kalends.clock import MAX_US, US
 from kalends.drafts import Definition, OnConflict
@@ -17,14 +18,11 @@ from kalends.ids import IdSource
 from kalends.model import Event, Execution, Failure, Fate
 from kalends.policies import Policies
 from kalends.retrying import Ask
-from kalends.storage.claims import Claimed, ClaimStore
+from kalends.storage.claims import Claimed
 from kalends.storage.dialect import Dialect
 from kalends.storage.engine import Storage
-from kalends.storage.events import EventStore
-from kalends.storage.executions import ExecutionStore
 from kalends.storage.models import DefinitionRow, EventRow, ExecutionRow, GapRow
-from kalends.storage.nodes import NodeStore
-from kalends.storage.outcomes import OutcomeStore, Recorded
+from kalends.storage.outcomes import Recorded
 from kalends.storage.postgres import Address, PostgresDialect
 from kalends.storage.rows import load_trigger
 from kalends.storage.sqlite import SqliteDialect
@@ -34,37 +32,27 @@ from kalends.triggers import Trigger, every
 from kalends.verification import Verification, ViolationKind
 from kalends.work import Claim, Outcome
 
+if TYPE_CHECKING:
+    from tests.postgres_server import Connections, PostgresServer
+
 T = TypeVar("T")
 START = 1_800_000_000 * US
-LEASE_US = 30 * US
-
-
-class Node:
-    """What one process has of the storage: its stores, and the claims it holds."""
-
-    def __init__(self, dialect: Dialect, ids: IdSource, name: str) -> None:
-        self.name = name
-        self.events = EventStore(dialect, ids, name)
-        self.claims = ClaimStore(dialect, ids, name)
-        self._parts = (dialect, ids, name)
-        self.executions = ExecutionStore()
-        self.outcomes = OutcomeStore(dialect, ids, name)
-        self.leases = NodeStore(ids, name, LEASE_US)
-
-    def limit(self, limits: dict[str, int] | None) -> None:
-        """Begin again with named limits in the settings."""
-        self.claims = ClaimStore(*self._parts, limits)
 
 
 class Ledger:
     """One database and two nodes on one connection; every call is one transaction."""
 
-    def __init__(self, dialect: Dialect, clock: ManualClock) -> None:
+    def __init__(
+        self, dialect: Dialect, clock: ManualClock, db: peewee.Database | None = None
+    ) -> None:
+        """``db``: a connection to a database that is ready and empty; None: it is not open yet."""
         self.clock = clock
         self.dialect = dialect
-        self.dialect.prepare()
-        self.db = self.dialect.connect(read_only=False)
-        self.dialect.migrate(self.db)
+        if db is None:
+            dialect.prepare()
+            db = dialect.connect(read_only=False)
+            dialect.migrate(db)
+        self.db = db
         self.ids = IdSource(clock, random.Random(1))
         self.here = Node(self.dialect, self.ids, "here")
         self.there = Node(self.dialect, self.ids, "there")
@@ -315,13 +303,14 @@ def make_dialect(
     lent: list[str] = []
 
     def make(name: str | None = "kalends.db", **options: Any) -> Dialect:
-        settings = {"durability": "normal", "busy_timeout": 0.2, **options}
         if database == "sqlite":
+            settings = {"durability": "normal", "busy_timeout": 0.2, **options}
             return SqliteDialect(None if name is None else tmp_path / name, **settings)
         if name is None or name not in names:
             url: str = request.getfixturevalue("postgres").lend()
             names[name] = url
             lent.append(url)
+        settings = {"durability": "normal", "busy_timeout": 30.0, **options}
         return PostgresDialect(Address.read(names[name], patience=5.0), **settings)
 
     yield make
@@ -329,12 +318,30 @@ def make_dialect(
         request.getfixturevalue("postgres").take_back(url)
 
 
+@pytest.fixture(scope="session")
+def connections(postgres: PostgresServer) -> Iterator[Connections]:
+    from tests.postgres_server import Connections
+
+    kept = Connections(postgres)
+    yield kept
+    kept.close()
+
+
 @pytest.fixture
-def ledger(make_dialect: Callable[..., Dialect], clock: ManualClock) -> Iterator[Ledger]:
+def ledger(
+    database: str, tmp_path: Path, clock: ManualClock, request: pytest.FixtureRequest
+) -> Iterator[Ledger]:
     """An empty ledger on a database of its own."""
-    made = Ledger(make_dialect("ledger.db"), clock)
-    yield made
-    made.close()
+    if database == "postgres":
+        connections: Connections = request.getfixturevalue("connections")
+        dialect, db = connections.take()
+        yield Ledger(dialect, clock, db)
+        connections.put_back(dialect, db)
+        return
+    path = tmp_path / "ledger.db"
+    ledger = Ledger(SqliteDialect(path, durability="normal", busy_timeout=0.2), clock)
+    yield ledger
+    ledger.close()
 
 
 @pytest.fixture

@@ -205,7 +205,7 @@ def test_without_the_driver_the_url_says_what_to_install(monkeypatch: pytest.Mon
 
 
 def test_a_session_is_set_up_for_what_it_does(open_postgres: Any) -> None:
-    storage = open_postgres(durability="normal", busy_timeout=4.0)
+    storage = open_postgres(durability="normal", busy_timeout=5.0)
 
     def shown(db: Any) -> dict[str, str]:
         names = (
@@ -217,7 +217,7 @@ def test_a_session_is_set_up_for_what_it_does(open_postgres: Any) -> None:
     written, read = storage.write(shown).get(timeout=10), storage.read(shown).get(timeout=10)
     assert (written["application_name"], written["TimeZone"]) == ("kalends", "UTC")
     assert written["search_path"].startswith("test_")
-    assert (written["lock_timeout"], written["idle_in_transaction_session_timeout"]) == ("4s", "2s")
+    assert (written["lock_timeout"], written["idle_in_transaction_session_timeout"]) == ("5s", "4s")
     assert (written["synchronous_commit"], written["default_transaction_read_only"]) == (
         "off",
         "off",
