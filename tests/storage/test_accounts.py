@@ -26,7 +26,8 @@ from kalends.triggers import Trigger, cron, every, once
 from kalends.work import Claim
 
 if TYPE_CHECKING:
-    from tests.storage.conftest import Ledger, Node
+    from tests.storage.conftest import Ledger
+    from tests.storage.node import Node
 
 ENDS = (Fate.SUCCEEDED, Fate.SUCCEEDED, Fate.FAILED, Fate.TIMED_OUT, Fate.CANCELLED)
 

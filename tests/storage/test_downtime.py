@@ -13,7 +13,8 @@ from kalends.storage.journal import list_entries
 from kalends.storage.models import NodeRow
 
 if TYPE_CHECKING:
-    from tests.storage.conftest import Ledger, Node
+    from tests.storage.conftest import Ledger
+    from tests.storage.node import Node
 
 
 def enter(ledger: Ledger, node: Node) -> None:

@@ -19,7 +19,8 @@ from kalends.triggers import every
 from kalends.work import Claim, Outcome, WrittenOff
 
 if TYPE_CHECKING:
-    from tests.storage.conftest import Ledger, Node
+    from tests.storage.conftest import Ledger
+    from tests.storage.node import Node
 
 
 def quiet(recorded: Recorded) -> bool:
