@@ -178,7 +178,7 @@ class ExecutionTrackerActor(Actor):
     @handles(JobsBegun)
     def jobs_begun(self, message: JobsBegun) -> None:
         """Look in a moment which of them still run; whatever begins until then is told once."""
-        if not self._marking:
+        if not self._marking and (self._mark_all or not self._runner.rests()):
             self._marking = True
             self.after(_MARK_AFTER, MarkRunning())
 

@@ -33,7 +33,7 @@ class Holdings:
         self._disarmed: set[tuple[str, int]] = set()
         self._lines = Lines()
         self._fresh = False
-        """Whether something has begun since ``newly_begun`` was last called."""
+        """Whether something has begun since ``newly_begun`` was last called, and may run."""
 
     # -- coming and going ----------------------------------------------------------------------
 
@@ -147,6 +147,11 @@ class Holdings:
         """Whether a job of this execution runs here, written off or not."""
         tasks = itertools.chain(self.begun.values(), self.late.values())
         return any(task.claim.id == execution_id for task in tasks)
+
+    def rests(self) -> bool:
+        """True: ``newly_begun`` has nothing to tell, and the next begin is a first one again."""
+        self._fresh = self._fresh and any(not task.reported for task in self.begun.values())
+        return not self._fresh
 
     def newly_begun(self) -> list[Begun]:
         """The attempts that have begun since this was last called and have not ended meanwhile."""

@@ -23,7 +23,8 @@ Promises:
   with the outcome ``timed_out`` in the outbox.
 - A claim for which its executor has no room ends as ``skipped``, reason ``queue_full``.
 - ``on_started(claim, instant)`` is called for each job that begins, before it does.
-- ``on_begun`` is called when a job has begun, and not again until ``newly_begun`` is asked which.
+- ``on_begun`` is called when a job has begun, and not again until ``newly_begun`` is asked which,
+  or ``rests`` has said that none of them runs any more.
 - What cannot be run (a job that nobody registered, arguments that cannot be read) is not an
   outcome: the claim goes to ``on_unrunnable(claim, error)``.
 
@@ -165,8 +166,9 @@ class Runner:
             earliest = self._tasks.agenda.next_begin()
         if earliest is not None and self._started:
             if earliest <= self.clock.now_us():
-                self._look()
-            self._ticker.expect(earliest)
+                earliest = self._look()
+            if earliest is not None:
+                self._ticker.expect(earliest)
         return new
 
     def _look(self) -> int | None:
@@ -313,6 +315,8 @@ class Runner:
         """Write off what is overdue: it ends as ``timed_out``, whenever its job does."""
         with self._lock:
             overdue = self._tasks.agenda.take_overdue()
+            if not overdue:
+                return
             outcomes = [task.overdue_outcome(self.clock.now_us()) for task in overdue]
             rested = [self.outbox.add(outcome) for outcome in outcomes]
             following = [
@@ -326,15 +330,15 @@ class Runner:
     def _go_on(
         self, rested: bool, following: Iterable[Task | None], written_off: Iterable[Task] = ()
     ) -> None:
-        """After a change: free places and stop what holds them, signal an outbox that rested, hand
-        over who moved up.
-        """
+        """Free places and stop what holds them, signal an outbox that rested, hand over the next."""
         for task in written_off:
             self._dispatcher.release(task)
             self._dispatcher.interrupt(task)
         if rested:
             self.outbox.signal()
-        self._dispatcher.hand_over([task for task in following if task is not None])
+        moved_up = [task for task in following if task is not None]
+        if moved_up:
+            self._dispatcher.hand_over(moved_up)
 
     # -- looking -------------------------------------------------------------------------------
 
@@ -376,6 +380,11 @@ class Runner:
         """What jobs that run have told since this was last called, by execution and attempt."""
         with self._lock:
             return self._tasks.news()
+
+    def rests(self) -> bool:
+        """True: ``newly_begun`` has nothing to tell, and the next begin calls ``on_begun``."""
+        with self._lock:
+            return self._tasks.rests()
 
     def newly_begun(self) -> list[Begun]:
         """The attempts that have begun since this was last called and have not ended meanwhile."""

@@ -18,8 +18,8 @@ import peewee
 
 from kalends.errors import ValidationFailed
 from kalends.ids import IdSource
-from kalends.planning import Span, plan_claim
-from kalends.policies import Overlap
+from kalends.planning import Others, Span, plan_claim
+from kalends.policies import Overlap, Policies
 from kalends.storage.accounts import give_back
 from kalends.storage.batch import Batch, BatchWriter
 from kalends.storage.dialect import Dialect
@@ -235,9 +235,22 @@ class ClaimStore:
             return
         if plan is None:
             return
+        this.rooms.take(policies.concurrency_limit, len(plan.run))
+        if plan.others is not Others.STAY:
+            self._carry_out(this, plan.others, event_id, policies)
+        if plan.run:
+            this.begun.add(event_id)
+        for span in plan.skipped:
+            this.skipped.append(Skipped(event_id, name, span))
+            write_gap(
+                this.db, event_id, version, rule, span, now=this.now, ids=self._ids, node=self._node
+            )
+        this.batch.add(columns, plan, policies)
+
+    def _carry_out(self, this: _Round, others: Others, event_id: str, policies: Policies) -> None:
         ended = carry_out(
             this.db,
-            plan.others,
+            others,
             event_id,
             policies,
             node=self._node,
@@ -246,15 +259,7 @@ class ClaimStore:
         )
         this.told += ended.told
         this.terminated += ended.terminated
-        if plan.run:
-            this.begun.add(event_id)
-        this.rooms.take(policies.concurrency_limit, len(plan.run) - ended.freed)
-        for span in plan.skipped:
-            this.skipped.append(Skipped(event_id, name, span))
-            write_gap(
-                this.db, event_id, version, rule, span, now=this.now, ids=self._ids, node=self._node
-            )
-        this.batch.add(columns, plan, policies)
+        this.rooms.take(policies.concurrency_limit, -ended.freed)
 
     def _quarantine(self, this: _Round, event_id: str, error: BaseException) -> None:
         evidence = f"{type(error).__name__}: {error}"

@@ -79,7 +79,7 @@ class Left(NamedTuple):
 def prospects(db: peewee.Database, now: int, horizon: int) -> Prospects:
     """What there is before a claim transaction has done anything."""
     (found,) = _PROSPECTS.rows(db, now=now, horizon=horizon)
-    return Prospects(*(instant is not None for instant in found))
+    return Prospects(*[instant is not None for instant in found])
 
 
 def left(db: peewee.Database, now: int, horizon: int) -> Left:
@@ -93,4 +93,4 @@ def left(db: peewee.Database, now: int, horizon: int) -> Left:
 
 
 def _earliest(instants: Sequence[int | None]) -> int | None:
-    return min((instant for instant in instants if instant is not None), default=None)
+    return min([instant for instant in instants if instant is not None], default=None)

@@ -10,8 +10,7 @@ Promises:
 - SIGINT and SIGTERM, which reach all processes of a terminal or a service, do not end it: its host
   hears them too, and decides. Programs that a job starts are not touched by that. It leads a
   process group of its own, so that it can be killed with them.
-- A process that a job forks never takes orders, answers or tells.
-- What a job tells (its progress, its log lines) is with the host soon, and before its answer.
+- A process that a job forks never takes orders or answers.
 - An answer goes into the channel that was there at the start, never into a file that got its
   number after a job had closed it.
 
@@ -35,12 +34,10 @@ from kalends.errors import KalendsError
 from kalends.jobs.answers import Answer, answer_of, answer_of_error
 from kalends.jobs.codec import decode_arguments
 from kalends.jobs.context import ExecutionContext, enter
-from kalends.jobs.executors.process_messenger import Messenger
 from kalends.jobs.executors.process_orders import (
     CHANNEL_LOST,
     GOODBYE,
     Greeting,
-    Message,
     Order,
     Ready,
     Unfit,
@@ -91,7 +88,6 @@ class _Worker:
         self._pid = os.getpid()
         self._door = _identity(answers)
         self._context = copy_context()
-        self._messenger = Messenger(self.send)
 
     def work(self) -> None:
         """Take orders until the host says goodbye or is gone."""
@@ -103,13 +99,12 @@ class _Worker:
             if received == GOODBYE:
                 return
             order = decode_order(received)
-            book = self._messenger.book_for(order)
-            answer = self._context.copy().run(self._run, order, book)
+            answer = self._context.copy().run(self._run, order)
             self._settle()
-            self._messenger.send(answer)
+            self.send(answer)
 
-    def _run(self, order: Order, book: Logbook) -> Answer:
-        enter(ExecutionContext(order.claim, _Run(self._told, order, book)), order.claim)
+    def _run(self, order: Order) -> Answer:
+        enter(ExecutionContext(order.claim, _Run(self._told, order)), order.claim)
         try:
             job = find_job(order.reference)
             args, kwargs = job.parameters.typed(*decode_arguments(order.claim.arguments))
@@ -133,7 +128,7 @@ class _Worker:
             except BaseException:  # noqa: BLE001 - the job closed or replaced it: its affair
                 continue
 
-    def send(self, message: Greeting | Message) -> None:
+    def send(self, message: Greeting | Answer) -> None:
         """Tell the host; where the channel is not there any more the process ends."""
         if _identity(self._answers) != self._door:
             os._exit(CHANNEL_LOST)
@@ -146,7 +141,7 @@ class _Worker:
 class _Run:
     """Where the job's context looks whether, and by when, it is to stop, and tells how it goes."""
 
-    def __init__(self, told: Told, order: Order, book: Logbook) -> None:
+    def __init__(self, told: Told, order: Order) -> None:
         self._told = told
         self._number = order.number
         self._clock = SystemClock()
@@ -154,7 +149,7 @@ class _Run:
         if order.remaining is not None:
             self._stops_at = self._clock.monotonic() + order.remaining
         self.deadline_us = order.deadline_us
-        self._book = book
+        self._book = Logbook(self._clock, order.keeps)
 
     @property
     def cancelled(self) -> bool:

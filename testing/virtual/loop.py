@@ -26,7 +26,7 @@ class _Callback:
 
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         self.function: Callable[..., Any] | None = function
-        self.args: tuple[Any, ...] | None = args
+        self.args = args
 
     @property
     def pending(self) -> bool:
@@ -120,21 +120,19 @@ class VirtualLoop:
 
     def run(self) -> None:
         """What the gevent hub does all its life: call what is ready, then go home."""
+        ready = self._ready
         while not self.over:
-            while self._ready:
-                self._call(self._ready.popleft())
+            while ready:
+                callback = ready.popleft()
+                function, callback.function = callback.function, None
+                if function is None:
+                    continue
+                try:
+                    function(*callback.args)
+                except BaseException:  # noqa: BLE001  (what a callback raises ends there)
+                    self.error_handler.handle_error(function, *sys.exc_info())
             self.go_home()
         raise GreenletExit
-
-    def _call(self, callback: _Callback) -> None:
-        function, args = callback.function, callback.args
-        callback.function = None
-        if function is None or args is None:
-            return
-        try:
-            function(*args)
-        except BaseException:  # noqa: BLE001  (what a callback raises ends there)
-            self.error_handler.handle_error(function, *sys.exc_info())
 
     # -- what a process calls ------------------------------------------------------------------
 

@@ -115,11 +115,13 @@ class VirtualProcess:
 
     def next_wake(self) -> int | None:
         """When something is to happen here, in microseconds of monotonic time."""
-        found = [wake for wake in (ask() for ask in self.wakes) if wake is not None]
         timer = self.loop.next_timer()
-        if timer is not None:
-            found.append(math.ceil(timer * US))
-        return min(found, default=None)
+        first = None if timer is None else math.ceil(timer * US)
+        for ask in self.wakes:
+            wake = ask()
+            if wake is not None and (first is None or wake < first):
+                first = wake
+        return first
 
     def _report(self, context: object, kind: type, error: BaseException, _tb: object) -> None:
         if not issubclass(kind, gevent.GreenletExit):

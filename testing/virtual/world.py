@@ -110,7 +110,7 @@ class World:
     def next_wake(self) -> int | None:
         """When something is to happen next, in microseconds of monotonic time."""
         wakes = [process.next_wake() for process in self._processes]
-        return min((wake for wake in wakes if wake is not None), default=None)
+        return min([wake for wake in wakes if wake is not None], default=None)
 
     def _advance_us(self, left: int) -> None:
         self.settle()

@@ -44,3 +44,40 @@ def test_the_first_begin_is_told_and_the_next_one_after_it_was_asked_which(
     finally:
         gate.set()
         runner.stop(10)
+
+
+def test_the_next_begin_is_told_once_nothing_runs_that_was_not_asked_for(
+    claim: Callable[..., Claim],
+) -> None:
+    told: list[str] = []
+    gate, ended, registry = threading.Event(), threading.Semaphore(0), Registry()
+    registry.register(lambda: gate.wait(10) and None, "hold")
+    registry.register(lambda: None, "short")
+    outbox = Outbox(ended.release)
+    runner = Runner(
+        SystemClock(),
+        registry,
+        {"thread": ThreadExecutor(4)},
+        outbox,
+        lambda _claim, _error: None,
+        on_begun=lambda: told.append("begun"),
+    )
+    runner.start()
+    try:
+        for number, name in enumerate("abc", 1):
+            runner.submit([claim(name, job="short")])
+            assert ended.acquire(timeout=10)
+            assert told == ["begun"] * number
+            assert runner.rests()
+            outbox.drop(1)
+            assert outbox.rest()
+        runner.submit([claim("d", job="hold")])
+        runner.submit([claim("e", job="short")])
+        assert ended.acquire(timeout=10)
+        assert told == ["begun"] * 4
+        assert not runner.rests()
+        assert [begun.execution_id for begun in runner.newly_begun()] == ["d"]
+        assert runner.rests()
+    finally:
+        gate.set()
+        runner.stop(10)
