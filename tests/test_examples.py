@@ -278,7 +278,7 @@ def test_an_example_says_what_it_should_and_leaves_nothing_behind(
     ("name", "page"),
     [
         ("a_daylight_saving_night.py", "triggers.md"),
-        ("an_outage_and_catch_up.py", "policies.md"),
+        ("an_outage_and_catch_up.py", "policies/catch-up.md"),
         ("declared_schedules.py", "declared-schedules.md"),
     ],
 )
