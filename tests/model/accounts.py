@@ -134,6 +134,7 @@ _VERBS: dict[str, Callable[[Reference, Step], object]] = {
         step.event, *span(model.now, step), step.values["limit"]
     ),
     "cancel_backfill": _cancel_backfill,
+    "cancel": lambda model, step: model.cancel_execution(step.event, step.values["place"]),
     "break": lambda model, step: model.gone.add(step.event),
     "mend": lambda model, step: model.gone.discard(step.event),
     "kill": lambda model, step: model.kill(),

@@ -143,8 +143,8 @@ class Attempting:
         once = policies.delivery == "at_most_once"
         if ending.kind == "ok":
             run.end("succeeded")
-        elif run.told and ending.kind != "timeout":
-            run.end("cancelled", "overlap")
+        elif run.told is not None and ending.kind != "timeout":
+            run.end("cancelled", run.told)
         elif ending.kind == "cancel" or (ending.kind == "snooze" and run.event.status == "deleted"):
             run.end("cancelled")
         elif ending.kind == "snooze" and not once:
@@ -168,7 +168,11 @@ class Attempting:
             and (not policies.retry_on or bool(set(policies.retry_on) & set(ending.error)))
             and not set(policies.give_up_on) & set(ending.error)
         )
-        if policies.delivery == "at_most_once" or run.event.status == "deleted" or run.told:
+        if (
+            policies.delivery == "at_most_once"
+            or run.event.status == "deleted"
+            or run.told is not None
+        ):
             wanted = False
         if wanted and failures <= allowed:
             run.attempts.append(outcome)

@@ -238,6 +238,6 @@ class Deciding(Attempting):
             other.end("skipped", "overlap")
         for other in event.busy:
             if other.begun:
-                other.told = True
+                other.told = other.told or "overlap"
             else:
                 other.end("cancelled", "overlap")

@@ -202,6 +202,14 @@ class Real:
         if mine:
             self.call(step, "cancel_backfill", mine[-1])
 
+    def cancel_execution(self, step: Step) -> None:
+        ask = self.at_hand.list_executions
+        found = _all(ask, event_id=self.ids[step.event], descending=False)
+        line = [execution for execution in found if execution.ended_at is None]
+        if line:
+            one = line[step.values["place"] % len(line)]
+            self.call(step, "cancel_execution", one.id)
+
     def end_process(self, step: Step) -> None:
         if step.verb == "kill":
             self.scheduler.kill()
@@ -309,6 +317,7 @@ _DONE: dict[str, Callable[[Real, Step], object]] = {
     "trigger_now": lambda real, step: real.on(step, "trigger_now", overlap=step.values["overlap"]),
     "backfill": Real.backfill,
     "cancel_backfill": Real.cancel_backfill,
+    "cancel": Real.cancel_execution,
     "break": lambda real, step: real.jobs.gone.add(step.event),
     "mend": lambda real, step: real.jobs.gone.discard(step.event),
     "kill": Real.end_process,

@@ -60,8 +60,8 @@ class Run:
     """Where it is held and has not begun: when it will."""
     limit: str | None = None
     """The named limit that it counts towards while it is held."""
-    told: bool = False
-    """Its job was told to stop."""
+    told: str | None = None
+    """Its job was told to stop, for this reason."""
     over: bool = False
     fate: str = "pending"
     reason: str | None = None

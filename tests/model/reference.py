@@ -68,8 +68,8 @@ class Reference(Backfilling):
         lost = run.attempts.count("lost") + 1
         again = policies.delivery == "at_least_once" and lost < policies.max_attempts
         run.ended = self.now
-        if run.told:
-            run.end("cancelled", "overlap")
+        if run.told is not None:
+            run.end("cancelled", run.told)
         elif again and run.event.status != "deleted":
             run.attempts.append("lost")
             run.wait(run.ready_at)
@@ -212,6 +212,17 @@ class Reference(Backfilling):
                 event.runs.remove(run)
         if left_out or moved:
             event.next_due = event.trigger.next_us(firm)
+
+    def cancel_execution(self, name: str, place: int) -> None:
+        """End one of its open executions, or tell its job to stop."""
+        line = sorted(self.events[name].open, key=lambda run: run.due)
+        if line:
+            run = line[place % len(line)]
+            if run.begun or (run.held and not self.up):
+                run.told = "requested"
+            else:
+                run.end("cancelled", "requested")
+        self.settle()
 
     def set_policies(self, name: str, policies: Policies) -> None:
         event = self._changing(name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 
 import pytest
 from tests.model.accounts import account, backfills, predict
@@ -20,8 +21,8 @@ from kalends import Fate, Reason
 CI_WORLDS = range(60)
 FIRST = int(os.environ.get("TEST_FIRST_WORLD", "0"))
 WORLDS = range(FIRST, FIRST + int(os.environ.get("TEST_WORLDS", str(len(CI_WORLDS)))))
-FAILED_ONCE: tuple[int, ...] = ()
-"""Worlds that have shown a mistake, here or in the system."""
+FAILED_ONCE = (0, 6, 111, 191, 202, 220, 316, 329)
+"""Worlds that have shown a mistake of the system."""
 
 
 @pytest.mark.parametrize("seed", sorted({*WORLDS, *FAILED_ONCE}))
@@ -40,19 +41,26 @@ def test_the_ledger_is_the_one_that_the_reference_predicts(seed: int) -> None:
 
 def test_every_fate_and_every_reason_turns_up_in_these_worlds() -> None:
     """Else agreement would prove little."""
-    verbs, fates = set(), set()
+    verbs: set[str] = set()
+    found: Counter[tuple[str, str | None]] = Counter()
     for seed in CI_WORLDS:
         world = make_world(seed)
         verbs |= {step.verb for step in world.steps}
         model = predict(world, {})
-        for name in model.events:
-            fates |= {*model.ledger(name).values(), *model.manual(name)}
+        found.update(
+            {
+                told
+                for name in model.events
+                for told in (*model.ledger(name).values(), *model.manual(name))
+            }
+        )
     assert verbs == {
         "create", "pause", "resume", "release", "delete", "trigger", "policies", "skip_next",
-        "move_next", "trigger_now", "backfill", "cancel_backfill", "break", "mend", "kill",
-        "shut_down", "start", "jump",
+        "move_next", "trigger_now", "backfill", "cancel_backfill", "cancel", "break", "mend",
+        "kill", "shut_down", "start", "jump",
     }  # fmt: skip
-    assert {fate for fate, _ in fates} == {fate.value for fate in Fate} - {"running"}
-    assert {reason for _, reason in fates if reason is not None} == {
+    assert {fate for fate, _ in found} == {fate.value for fate in Fate} - {"running"}
+    assert {reason for _, reason in found if reason is not None} == {
         reason.value for reason in Reason
     }
+    assert found["skipped", "superseded"] >= 5, "in how many worlds an edit met what was due"

@@ -34,7 +34,9 @@ _CHANGES = (  # of clocks, somewhere
     pendulum.datetime(2027, 4, 3, 15, tz="UTC"),
     pendulum.datetime(2027, 10, 2, 15, 30, tz="UTC"),
 )
-_COMMON = ("pause", "resume", "trigger", "policies", "trigger_now", "skip_next", "move_next")
+_COMMON = (
+    "pause", "resume", "trigger", "policies", "trigger_now", "skip_next", "move_next", "cancel",
+)  # fmt: skip
 _VERBS = {
     "any": (
         *_COMMON, *_COMMON, "delete", "kill", "kill", "kill", "shut_down", "jump", "jump", "create",
@@ -43,6 +45,7 @@ _VERBS = {
     "edits": (*_COMMON, "trigger", "trigger", "trigger", "delete", "kill", "policies"),
     "backfills": (
         "pause", "resume", "backfill", "backfill", "backfill", "cancel_backfill", "kill", "kill",
+        "cancel",
         "trigger", "shut_down", "skip_next", "jump",
     ),
     "breakage": ("break", "break", "release", "release", "trigger", "trigger_now", "backfill",
@@ -51,7 +54,7 @@ _VERBS = {
 _JITTER = {"any": 0.2, "edits": 0.8, "backfills": 0.2, "breakage": 0.3}
 _OFFLINE = {
     "create", "pause", "resume", "delete", "trigger", "policies", "skip_next", "move_next",
-    "backfill", "cancel_backfill", "break", "mend", "release", "jump",
+    "backfill", "cancel_backfill", "cancel", "break", "mend", "release", "jump",
 }  # fmt: skip
 """What may be done while no process runs events: the rest needs one."""
 
@@ -179,26 +182,28 @@ class _Maker:
             yield back
 
     def _values(self, verb: str, second: int) -> dict[str, Any]:
-        rng = self.rng
+        rng, values = self.rng, dict[str, Any]()
         if verb == "pause":
-            return {"seconds": rng.choice((None, 20, 60))}
-        if verb == "trigger":
-            return {"trigger": self.rule(second)}
-        if verb == "policies":
-            return self.policies()
-        if verb == "skip_next":
-            return {"count": rng.choice((1, 1, 2))}
-        if verb == "move_next":
-            return {"seconds": rng.choice((1, 5, 40))}
-        if verb == "trigger_now":
-            return {"overlap": rng.choice((None, None, *_OVERRIDES))}
-        if verb == "backfill":
-            return {
+            values = {"seconds": rng.choice((None, 20, 60))}
+        elif verb == "trigger":
+            values = {"trigger": self.rule(second)}
+        elif verb == "policies":
+            values = self.policies()
+        elif verb == "skip_next":
+            values = {"count": rng.choice((1, 1, 2))}
+        elif verb == "move_next":
+            values = {"seconds": rng.choice((1, 5, 40))}
+        elif verb == "trigger_now":
+            values = {"overlap": rng.choice((None, None, *_OVERRIDES))}
+        elif verb == "cancel":
+            values = {"place": rng.randrange(4)}
+        elif verb == "backfill":
+            values = {
                 "back": rng.choice((20, 60, 200, 200, 5000)),
                 "length": rng.choice((10, 60, 10_000, 10_000)),
                 "limit": rng.choice((1, 4, 30, 30)),
             }
-        return {}
+        return values
 
 
 _OVERRIDES = ("skip", "buffer_one", "buffer_all", "cancel_other", "terminate_other", "allow_all")
