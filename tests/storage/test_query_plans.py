@@ -15,6 +15,7 @@ from kalends.model import EventStatus, Fate
 from kalends.queries import EventQuery, ExecutionQuery, GapQuery, JournalQuery
 from kalends.storage.accounts import accounted_to
 from kalends.storage.backfills import cancel_backfill, find_backfill, plan_backfill
+from kalends.storage.cancelling import cancel_execution
 from kalends.storage.declared import Declared
 from kalends.storage.event_queries import list_events
 from kalends.storage.event_rows import event_row, named
@@ -22,6 +23,7 @@ from kalends.storage.foretold import move_next, skip_next
 from kalends.storage.gaps import list_gaps
 from kalends.storage.heat import HeatRange
 from kalends.storage.journal import list_entries
+from kalends.storage.journal_extracts import cancelled
 from kalends.storage.outlooks import Forecast, next_runs
 from kalends.storage.overdue import find_overdue
 from kalends.storage.reports import make_report
@@ -323,3 +325,15 @@ def test_what_was_told_of_the_future_is_undone_by_index(
     check(plans(move_next, event_id, ledger.now + US, stamp), "executions_due")
     row = named(ledger.run(event_row, event_id))
     check(plans(undo_foretold, row, ledger.now), "executions_due", "gaps_span")
+
+
+def test_what_is_called_off_is_found_by_index(
+    ledger: Ledger, plans: Callable[..., list[str]]
+) -> None:
+    ledger.clock.advance(10.0)
+    held = ledger.claim().claims[0]
+    stamp = ledger.here.events.stamp(ledger.now, None)
+    check(plans(ledger.here.leases.called_off), "executions_called_off", "executions_still_running")
+    check(plans(cancel_execution, held.id, stamp))
+    check(plans(cancelled, held.event_id, held.id), "journal_event")
+    check(plans(ledger.here.claims.give_back, [held], now=ledger.now), "executions_called_off")
