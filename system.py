@@ -182,9 +182,7 @@ class System:
             outcomes=outcomes,
             nodes=nodes,
             runner=self.runner,
-            control=Control(
-                self.storage, executions, outcomes, events.stamp, self.runner, self._tell_loop
-            ),
+            control=Control(self.storage, executions, outcomes, events.stamp, self.runner),
             announcer=self.announcer,
             settings=settings,
         )

@@ -13,7 +13,7 @@ from typing import Any
 
 from kalends.futures import Future
 from kalends.jobs.runner import Runner
-from kalends.messages import CancelExecution, ClaimDue, Message
+from kalends.messages import CancelExecution
 from kalends.model import Execution, Reason
 from kalends.storage.cancelling import CancelAsked, cancel_execution
 from kalends.storage.engine import Storage
@@ -27,7 +27,7 @@ __all__ = ["Control"]
 
 
 class Control:
-    """For the execution tracker. ``tell_loop`` tells the loop that something may begin now."""
+    """For the execution tracker. ``stamp`` makes what a line of the journal begins with."""
 
     def __init__(
         self,
@@ -36,14 +36,12 @@ class Control:
         outcomes: OutcomeStore,
         stamp: Callable[[int, str | None, str | None], Stamp],
         runner: Runner,
-        tell_loop: Callable[[Message], None],
     ) -> None:
         self._storage = storage
         self._executions = executions
         self._outcomes = outcomes
         self._stamp = stamp
         self._runner = runner
-        self._tell_loop = tell_loop
 
     # -- calling off ---------------------------------------------------------------------------
 
@@ -76,9 +74,8 @@ class Control:
         return answer
 
     def _call_off(self, execution_id: str, asked: CancelAsked) -> Outcome | None:
-        """Tell the runner, or the loop; the outcome of what had not begun here, if that it was."""
+        """Tell the runner; the outcome of what had not begun here, if that it was."""
         if asked.held_by is None:
-            self._tell_loop(ClaimDue())  # what stood in line behind it, or was held up by it
             return None
         # Where it is held elsewhere, there is nothing here.
         self._runner.cancel([execution_id], Reason.REQUESTED)

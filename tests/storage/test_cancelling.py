@@ -125,6 +125,21 @@ def test_a_job_that_does_not_heed_it_has_succeeded(ledger: Ledger) -> None:
     assert ledger.execution(claim.id).cancel_requested
 
 
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_what_finds_no_room_ends_as_cancelled_and_does_not_come_again(
+    ledger: Ledger, attempts: int
+) -> None:
+    claim = begin(ledger, **RETRIES)
+    if attempts == 2:
+        ledger.fail(claim)
+        ledger.clock.advance(60.0)
+        claim = next(found for found in ledger.claim().claims if found.id == claim.id)
+    cancel(ledger, claim.id)
+    outcome = ledger.outcome(claim, Fate.SKIPPED, reason=Reason.QUEUE_FULL)
+    assert ledger.record(outcome).ready_at is None
+    assert end(ledger, claim.id) == ("cancelled", "requested")
+
+
 def test_with_its_process_a_marked_execution_ends_and_is_not_attempted_again(
     ledger: Ledger,
 ) -> None:
