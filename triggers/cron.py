@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from kalends.errors import ValidationFailed, did_you_mean
 from kalends.refusals import checking
 from kalends.triggers.cron_fields import CronFields, parse_vixie
 from kalends.triggers.cron_words import describe_cron, dst_words
-from kalends.triggers.days import day_table
+from kalends.triggers.days import DayRule, day_table
 from kalends.triggers.local import LocalRule, day_times
 from kalends.triggers.quartz_fields import parse_quartz
 from kalends.triggers.zoned import ZonedTrigger
@@ -43,9 +45,14 @@ def cron(
 
     ``gap`` (``"edge"``, ``"shift"`` or ``"skip"``) and ``fold`` (``"first"``, ``"last"`` or
     ``"both"``) say what daylight saving does to it; None is what Debian's cron does. Raises
-    ``ValidationFailed`` for text that is no rule, and for a rule that can never be due (31 April).
+    ``ValidationFailed`` for text that is no rule, and for a day that no month has (31 April). Where
+    the days of the month and of the week never meet, the rule has no instant.
     """
     return Cron(expr, tz, dialect, gap, fold)
+
+
+def _of_any_weekday(rule: DayRule) -> DayRule:
+    return msgspec.structs.replace(rule, weekdays=tuple(range(7)), both=True)
 
 
 class Cron(ZonedTrigger):
@@ -68,7 +75,7 @@ class Cron(ZonedTrigger):
             )
         fields = _DIALECTS[dialect](expr)
         days = day_table(fields.days)
-        if not days.possible:
+        if not (days.possible or day_table(_of_any_weekday(fields.days)).possible):
             raise ValidationFailed(
                 f"expr: {expr!r} can never be due: no month has such a day", path="expr", value=expr
             )

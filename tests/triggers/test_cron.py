@@ -106,6 +106,15 @@ def test_a_rule_that_can_never_be_due_is_refused(expr: str) -> None:
         cron(expr)
 
 
+@pytest.mark.parametrize("expr", ["1 1 */100 * MON#4", "0 0 */31 * 5L", "0 0 */22 * MON#2"])
+def test_days_of_month_and_week_that_never_meet_are_a_rule_without_instants(expr: str) -> None:
+    rule, start = cron(expr), pendulum.datetime(2027, 1, 1, tz="UTC")
+    assert rule.next(start) is rule.previous(start) is None
+    assert rule.count(start, start.add(years=400)) == 0
+    with pytest.raises(ValidationFailed):
+        rule & cron("0 0 * * *")
+
+
 @pytest.mark.parametrize("size", [1_001, 100_000, 5_000_000])
 def test_a_text_that_is_too_long_is_refused_at_once(size: int) -> None:
     begin = time.perf_counter()
