@@ -9,19 +9,24 @@ Every method may be called from any thread.
 from __future__ import annotations
 
 from collections import deque
+from typing import Annotated
 
 import msgspec
 
-from kalends.clock import Clock
+from kalends.clock import MAX_US, Clock
 from kalends.jobs.codec import clip, storable
 from kalends.native import allocate_lock
 from kalends.validation import MAX_NOTE, note, number
 from kalends.work import Told
 
-__all__ = ["Keeps", "Logbook"]
+__all__ = ["Keeps", "Logbook", "News"]
 
 _LONGEST = 4096
 """How many characters of a line are kept, at most."""
+
+
+_LEVEL = 40
+"""How many characters of a level's name."""
 
 
 class Keeps(msgspec.Struct, frozen=True):
@@ -29,6 +34,17 @@ class Keeps(msgspec.Struct, frozen=True):
 
     lines: int = 200
     bytes: int = 16_384
+
+
+class News(msgspec.Struct, frozen=True):
+    """What a job has told since the last news, where that has to travel."""
+
+    progress: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] | None
+    note: Annotated[str, msgspec.Meta(max_length=MAX_NOTE)] | None
+    lines: list[tuple[Annotated[int, msgspec.Meta(ge=0, le=MAX_US)], str, str]]
+    """When, at which level, and what."""
+    dropped: Annotated[int, msgspec.Meta(ge=0)]
+    """How many lines came between the last news and these, and were not kept."""
 
 
 class Logbook:
@@ -64,16 +80,39 @@ class Logbook:
 
     def line(self, level: str, message: str) -> None:
         """The job has logged a line. Raises nothing."""
+        self._write(self._clock.now_us(), level, message)
+        self._fresh = True
+
+    def drain(self) -> News | None:
+        """What was told since this was last called; its lines are not kept here any longer."""
+        if not self._fresh:
+            return None
+        self._fresh = False  # before the look: what comes in between is told again
+        with self._lock:
+            news = News(*self._progress, [line[1:] for line in self._lines], self._dropped)
+            self._lines.clear()
+            self._bytes = self._dropped = 0
+        return news
+
+    def absorb(self, news: News) -> None:
+        """What the job has told elsewhere."""
+        remark = None if news.note is None else storable(news.note)
+        self._progress = (news.progress, remark)
+        with self._lock:
+            self._dropped += news.dropped
+        for at, level, message in news.lines:
+            self._write(at, clip(storable(level), _LEVEL), message)
+        self._fresh = True
+
+    def _write(self, at: int, level: str, message: str) -> None:
         text = clip(storable(clip(message, 2 * self._longest)), self._longest)
         size = len(text.encode())
-        at = self._clock.now_us()
         with self._lock:
             self._lines.append((size, at, level, text))
             self._bytes += size
             while len(self._lines) > self._keeps.lines or self._bytes > self._keeps.bytes:
                 self._bytes -= self._lines.popleft()[0]
                 self._dropped += 1
-        self._fresh = True
 
     @property
     def told(self) -> Told:

@@ -31,7 +31,7 @@ from kalends.jobs.answers import Answer, Raised
 from kalends.jobs.executors.base import Task
 from kalends.jobs.executors.bounds import QUEUE_LIMIT, check_bound
 from kalends.jobs.executors.process_child import Child, WorkerDied
-from kalends.jobs.executors.process_orders import Order, longest_answer
+from kalends.jobs.executors.process_orders import Order, longest_message
 from kalends.jobs.executors.thread import PoolThread, ThreadExecutor
 from kalends.jobs.failures import kinds_of
 from kalends.jobs.references import Reference, reference_of
@@ -168,7 +168,9 @@ class ProcessExecutor(ThreadExecutor):
                     failure_limit=task.owner.failure_limit,
                 )
             )
-            return _listen(child, task)
+            owner = task.owner
+            longest = longest_message(owner.result_limit, owner.failure_limit, owner.keeps)
+            return child.hear(longest, lambda news: task.logbook().absorb(news))
         except WorkerDied as error:
             return _last_answer(error)
         finally:
@@ -227,12 +229,6 @@ class ProcessExecutor(ThreadExecutor):
         child.retire()
         with self._lock:
             del self._children[keeper]
-
-
-def _listen(child: Child, task: Task) -> Answer:
-    """Hear a worker out. Raises ``WorkerDied``."""
-    limit = longest_answer(task.owner.result_limit, task.owner.failure_limit)
-    return child.hear(limit)
 
 
 def _last_answer(error: WorkerDied) -> Answer:

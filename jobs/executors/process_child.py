@@ -28,13 +28,15 @@ from kalends.jobs.executors.process_ending import ending_of
 from kalends.jobs.executors.process_orders import (
     CHANNEL_LOST,
     GOODBYE,
+    Heard,
     Order,
     Unfit,
-    decode_answer,
     decode_greeting,
+    decode_message,
     encode,
 )
 from kalends.jobs.executors.process_worker import Told, serve
+from kalends.jobs.logbook import News
 from kalends.native import allocate_lock
 
 __all__ = ["Child", "WorkerDied"]
@@ -110,14 +112,19 @@ class Child:
         except OSError:
             raise WorkerDied(self._last_words()) from None
 
-    def hear(self, longest: int) -> Answer:
-        """Its answer to the last order, of at most ``longest`` bytes.
+    def hear(self, longest: int, listen: Callable[[News], None]) -> Answer:
+        """Its answer to the last order; before that, ``listen`` gets what the job tells. Both of at
+        most ``longest`` bytes.
 
         Raises ``WorkerDied`` where it ends instead, or sends anything else.
         """
-        answer = self._receive(decode_answer, longest, None)
-        assert answer is not None, "there is no limit to the patience"
-        return answer
+        while True:
+            message = self._receive(decode_message, longest, None)
+            assert message is not None, "there is no limit to the patience"
+            if not isinstance(message, Heard):
+                return message
+            if message.number == self.number:  # else it comes from what a job before left behind
+                listen(message.news)
 
     def _receive(
         self, decode: Callable[[bytes], T], longest: int, patience: float | None

@@ -16,7 +16,7 @@ import msgspec
 from kalends.errors import JobNotFound
 from kalends.jobs.answers import Answer
 from kalends.jobs.failures import describe_failure
-from kalends.jobs.logbook import Keeps
+from kalends.jobs.logbook import Keeps, News
 from kalends.jobs.references import Reference, attribute, same_place
 from kalends.jobs.registry import Job, default_registry
 from kalends.work import Claim
@@ -25,16 +25,18 @@ __all__ = [
     "CHANNEL_LOST",
     "GOODBYE",
     "Greeting",
+    "Heard",
+    "Message",
     "Order",
     "Ready",
     "Unfit",
-    "decode_answer",
     "decode_greeting",
+    "decode_message",
     "decode_order",
     "encode",
     "find_job",
     "loads_jobs",
-    "longest_answer",
+    "longest_message",
 ]
 
 _REASON = 2000
@@ -66,8 +68,17 @@ class Unfit(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
+class Heard(msgspec.Struct, frozen=True, tag=True):
+    """What the job of an order has told, while it runs."""
+
+    number: int
+    news: News
+
+
 Greeting = Ready | Unfit
 """What a worker sends first."""
+Message = Answer | Heard
+"""What it sends afterwards: any number of news, and the answer, for each order."""
 
 CHANNEL_LOST = 74
 """The exit code of a worker that finds its channel closed (EX_IOERR of sysexits.h)."""
@@ -77,13 +88,13 @@ GOODBYE = b""
 encode = msgspec.json.Encoder().encode
 decode_order = msgspec.json.Decoder(Order).decode
 decode_greeting: Callable[[bytes], Greeting] = msgspec.json.Decoder(Greeting).decode
-decode_answer: Callable[[bytes], Answer] = msgspec.json.Decoder(Answer).decode
+decode_message: Callable[[bytes], Message] = msgspec.json.Decoder(Message).decode
 
 
-def longest_answer(result_limit: int, failure_limit: int) -> int:
-    """How many bytes an answer within these limits can take."""
-    # JSON text inside of JSON doubles its quotes; a character of a failure takes up to 12 bytes.
-    return 2 * result_limit + 24 * failure_limit + 65_536
+def longest_message(result_limit: int, failure_limit: int, keeps: Keeps) -> int:
+    """How many bytes a message within these limits can take."""
+    # JSON text inside of JSON doubles its quotes; a character of other text takes up to 12 bytes.
+    return 2 * result_limit + 24 * failure_limit + 12 * keeps.bytes + 64 * keeps.lines + 65_536
 
 
 # -- on the worker's side ----------------------------------------------------------------------

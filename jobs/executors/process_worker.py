@@ -10,7 +10,8 @@ Promises:
 - SIGINT and SIGTERM, which reach all processes of a terminal or a service, do not end it: its host
   hears them too, and decides. Programs that a job starts are not touched by that. It leads a
   process group of its own, so that it can be killed with them.
-- A process that a job forks never takes orders or answers.
+- A process that a job forks never takes orders, answers or tells.
+- What a job tells (its progress, its log lines) is with the host soon, and before its answer.
 - An answer goes into the channel that was there at the start, never into a file that got its
   number after a job had closed it.
 
@@ -34,10 +35,12 @@ from kalends.errors import KalendsError
 from kalends.jobs.answers import Answer, answer_of, answer_of_error
 from kalends.jobs.codec import decode_arguments
 from kalends.jobs.context import ExecutionContext, enter
+from kalends.jobs.executors.process_messenger import Messenger
 from kalends.jobs.executors.process_orders import (
     CHANNEL_LOST,
     GOODBYE,
     Greeting,
+    Message,
     Order,
     Ready,
     Unfit,
@@ -88,6 +91,7 @@ class _Worker:
         self._pid = os.getpid()
         self._door = _identity(answers)
         self._context = copy_context()
+        self._messenger = Messenger(self.send)
 
     def work(self) -> None:
         """Take orders until the host says goodbye or is gone."""
@@ -99,12 +103,13 @@ class _Worker:
             if received == GOODBYE:
                 return
             order = decode_order(received)
-            answer = self._context.copy().run(self._run, order)
+            book = self._messenger.book_for(order)
+            answer = self._context.copy().run(self._run, order, book)
             self._settle()
-            self.send(answer)
+            self._messenger.send(answer)
 
-    def _run(self, order: Order) -> Answer:
-        enter(ExecutionContext(order.claim, _Run(self._told, order)), order.claim)
+    def _run(self, order: Order, book: Logbook) -> Answer:
+        enter(ExecutionContext(order.claim, _Run(self._told, order, book)), order.claim)
         try:
             job = find_job(order.reference)
             args, kwargs = job.parameters.typed(*decode_arguments(order.claim.arguments))
@@ -128,7 +133,7 @@ class _Worker:
             except BaseException:  # noqa: BLE001 - the job closed or replaced it: its affair
                 continue
 
-    def send(self, message: Greeting | Answer) -> None:
+    def send(self, message: Greeting | Message) -> None:
         """Tell the host; where the channel is not there any more the process ends."""
         if _identity(self._answers) != self._door:
             os._exit(CHANNEL_LOST)
@@ -141,7 +146,7 @@ class _Worker:
 class _Run:
     """Where the job's context looks whether, and by when, it is to stop, and tells how it goes."""
 
-    def __init__(self, told: Told, order: Order) -> None:
+    def __init__(self, told: Told, order: Order, book: Logbook) -> None:
         self._told = told
         self._number = order.number
         self._clock = SystemClock()
@@ -149,7 +154,7 @@ class _Run:
         if order.remaining is not None:
             self._stops_at = self._clock.monotonic() + order.remaining
         self.deadline_us = order.deadline_us
-        self._book = Logbook(self._clock, order.keeps)
+        self._book = book
 
     @property
     def cancelled(self) -> bool:

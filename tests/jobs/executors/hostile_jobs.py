@@ -161,6 +161,10 @@ def sees() -> dict[str, Any]:
     }
 
 
+def time_left() -> float | None:
+    return kalends.current().remaining()
+
+
 async def waits() -> None:
     """Not a plain function."""
 
@@ -200,6 +204,35 @@ def writes_into_the_channel(text: str) -> None:
 def sends_itself(number: int) -> None:
     os.kill(os.getpid(), number)
     _forever()
+
+
+def tells_and_crashes() -> None:
+    kalends.current().progress(0.75, "nearly there")
+    kalends.current().log.error("the last words", size=3)
+    ctypes.string_at(0)
+
+
+def tells_much(times: int) -> str:
+    for number in range(times):
+        kalends.current().progress(number / times, f"step {number}")
+        kalends.current().log.info("step", number=number)
+    kalends.current().progress(1, "done")
+    return "done"
+
+
+def tells_much_and_blocks() -> None:
+    for number in range(100):
+        kalends.current().progress(number / 100, f"step {number}")
+    _forever()
+
+
+def tells_in_a_forked_process() -> str:
+    child = os.fork()
+    kalends.current().progress(0.5 if child else 0.9, "parent" if child else "child")
+    if child:
+        os.waitpid(child, 0)
+        return "parent"
+    os._exit(0)
 
 
 class Holder:

@@ -20,6 +20,7 @@ from kalends.jobs.executors import process_ending
 from kalends.jobs.executors.process import ProcessExecutor
 from kalends.jobs.executors.process_child import Child, WorkerDied
 from kalends.jobs.executors.process_orders import Order, find_job
+from kalends.jobs.logbook import Keeps
 from kalends.jobs.references import Reference, reference_of
 from kalends.jobs.registry import Job
 from kalends.model import Fate
@@ -48,7 +49,7 @@ def test_an_order_for_a_worker_that_is_gone_says_how_it_went(
     child.kill()
     task = RecordingOwner().task(1, hostile.pid)
     assert task.job is not None
-    order = Order(1, reference_of(task.job), task.claim, None, 1000, 1000)
+    order = Order(1, reference_of(task.job), task.claim, None, None, Keeps(), 1000, 1000)
     until(lambda: not child.alive)
     with pytest.raises(WorkerDied, match="killed by SIGKILL"):
         child.send(order)

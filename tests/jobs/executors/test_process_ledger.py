@@ -18,7 +18,15 @@ from kalends.jobs.executors.process import ProcessExecutor
 @pytest.fixture
 def scheduler(hostile: ModuleType, tmp_path: Path) -> Iterator[Scheduler]:
     registry = Registry()
-    for name in ("pid", "blocks", "crashes", "raises_unwelcome", "sees", "is_told"):
+    for name in (
+        "pid",
+        "blocks",
+        "crashes",
+        "raises_unwelcome",
+        "sees",
+        "is_told",
+        "tells_much_and_blocks",
+    ):
         registry.register(getattr(hostile, name), name, "process")
     made = Scheduler(
         tmp_path / "ledger.db",
@@ -93,6 +101,38 @@ def test_a_job_that_takes_too_long_is_killed_and_its_slot_is_free(
     again = ended(scheduler, scheduler.trigger_now(event(scheduler, "pid").id), until)
     assert again.fate is Fate.SUCCEEDED
     assert scheduler.verify().ok
+
+
+def test_a_job_that_is_cancelled_is_told_and_then_killed(
+    scheduler: Scheduler, until: Callable[..., Any], tmp_path: Path
+) -> None:
+    heeds = scheduler.trigger_now(event(scheduler, "is_told", str(tmp_path / "heeds")).id)
+    until((tmp_path / "heeds").exists, 60)
+    scheduler.cancel_execution(heeds.id)
+    assert ended(scheduler, heeds, until).result == "told"
+    blocks = scheduler.trigger_now(event(scheduler, "blocks", str(tmp_path / "blocks")).id)
+    until((tmp_path / "blocks").exists, 60)
+    scheduler.cancel_execution(blocks.id)
+    found = ended(scheduler, blocks, until)
+    assert found.fate is Fate.CANCELLED
+    assert found.error is not None
+    assert found.error.message == "killed by SIGKILL"
+
+
+def test_what_a_job_tells_is_in_the_ledger_while_it_runs_and_afterwards(
+    scheduler: Scheduler, until: Callable[..., Any]
+) -> None:
+    made = event(scheduler, "tells_much_and_blocks")
+    run = scheduler.trigger_now(made.id)
+    until(
+        lambda: (
+            (attempts := scheduler.get_execution(run.id).attempts)
+            and attempts[-1].note == "step 99"
+        ),
+        60,
+    )
+    scheduler.cancel_execution(run.id)
+    assert ended(scheduler, run, until).attempts[-1].progress == 0.99
 
 
 def test_an_event_may_choose_processes_for_a_job_of_threads(
