@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -136,8 +137,14 @@ def test_a_running_job_is_told_to_stop(
     assert '"cancelled":false' in made.run("sees").result
 
 
-def test_a_job_that_was_told_before_it_began_sees_that(processes: Callable[..., Any]) -> None:
+def test_a_job_that_was_told_before_it_began_sees_that(
+    processes: Callable[..., Any], hostile: ModuleType
+) -> None:
     made = processes()
+    early = made.owner.task(1, hostile.sees)
+    early.tell_to_stop()
+    made.executor.submit([early])
+    assert '"cancelled":true' in made.owner.wait(1, patience=60)[0].result
     begin = made.owner.begin
 
     def tell(task: Any) -> bool:
@@ -145,7 +152,9 @@ def test_a_job_that_was_told_before_it_began_sees_that(processes: Callable[..., 
         return bool(begin(task))
 
     made.owner.begin = tell
-    assert '"cancelled":true' in made.run("sees").result
+    late = made.owner.task(2, hostile.sees)
+    made.executor.submit([late])
+    assert '"cancelled":true' in made.owner.wait(2, patience=60)[1].result
 
 
 # -- what cannot be had ------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -162,7 +163,12 @@ if __name__ == "__main__":
     assert not any(map(is_gone, workers))
     os.kill(host.pid, signal.SIGKILL)
     host.communicate(timeout=60)
-    until(lambda: all(map(is_gone, workers)), 30)
+    try:
+        until(lambda: all(map(is_gone, workers)), 30)
+    finally:
+        for worker in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
 
 
 def test_a_process_that_the_host_forks_ends_in_peace_and_so_do_the_workers(
