@@ -43,7 +43,7 @@ def reference_of(job: Job) -> Reference:
     if "<" in qualname:
         raise _unreachable(job, f"{qualname!r} is a lambda, or lies inside of a function")
     if module == _MAIN and not _main_is_importable():
-        raise _unreachable(job, "it is defined in a session or on a command line, not in a file")
+        raise _unreachable(job, "it is defined in a session, on a command line or in a __main__.py")
     if not _leads_back(module, qualname, job):
         raise _unreachable(job, f"importing {module!r} does not bring it back as {qualname!r}")
     return Reference(module, qualname, job.name)
@@ -59,8 +59,12 @@ def _unreachable(job: Job, why: str) -> ValidationFailed:
 
 
 def _main_is_importable() -> bool:
+    """Whether ``multiprocessing`` imports the program again: ``spawn.get_preparation_data``."""
     main = sys.modules.get(_MAIN)
-    return getattr(main, "__spec__", None) is not None or hasattr(main, "__file__")
+    spec = getattr(main, "__spec__", None)
+    if spec is None:
+        return hasattr(main, "__file__")
+    return str(spec.name).rpartition(".")[2] != _MAIN
 
 
 def _leads_back(module: str, qualname: str, job: Job) -> bool:

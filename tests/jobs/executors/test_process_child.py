@@ -179,6 +179,7 @@ def test_a_module_that_is_gone_when_the_worker_looks_fails_the_job(
     assert "JobNotFound" in outcome.kinds
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_copy_of_an_executor_is_inert(processes: Callable[..., Any]) -> None:
     made: ProcessExecutor = processes().executor
     child = os.fork()

@@ -15,7 +15,7 @@ import pytest
 
 START_METHODS = ["spawn", "forkserver"]
 PRELUDE = """
-import os, sys, time
+import os, sys, time, warnings
 from kalends.jobs.executors.process import ProcessExecutor
 from kalends.testing.executor_contract import RecordingOwner
 
@@ -72,18 +72,44 @@ if __name__ == "__main__":
     assert sorted(out.split()) == ["fine", "imported", "imported"], "the worker imports it, too"
 
 
-def test_jobs_of_a_command_line_cannot_be_found() -> None:
-    source = """
-executor, owner = make()
-executor.submit([owner.task(1, pid)])
-owner.wait(0, refusals=1)
-print(owner.refusals[0][1].message)
-executor.stop(30)
+REFUSED = """
+if __name__ == "__main__":
+    executor, owner = make()
+    executor.submit([owner.task(1, pid)])
+    owner.wait(0, refusals=1)
+    print(owner.refusals[0][1].message)
+    executor.stop(30)
 """
-    command = [sys.executable, "-c", PRELUDE + source, "spawn"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("how", ["a command line", "python -m package"])
+def test_jobs_that_no_worker_would_import_are_refused(tmp_path: Path, how: str) -> None:
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__main__.py").write_text(PRELUDE + REFUSED)
+    start = ["-c", PRELUDE + REFUSED] if how == "a command line" else ["-m", "package"]
+    command = [sys.executable, *start, "spawn"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path
+    )
     assert done.stderr == ""
-    assert "not in a file" in done.stdout
+    assert "it is defined in a session, on a command line or in a __main__.py" in done.stdout
+
+
+def test_jobs_of_a_module_that_is_run_as_the_program_are_found(tmp_path: Path) -> None:
+    (tmp_path / "package").mkdir()
+    source = """
+if __name__ == "__main__":
+    executor, owner = make()
+    executor.submit([owner.task(1, pid)])
+    assert owner.wait(1, patience=60)[0].result, owner.outcomes
+    executor.stop(30)
+"""
+    (tmp_path / "package" / "module.py").write_text(PRELUDE + source)
+    command = [sys.executable, "-m", "package.module", "spawn"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_program_that_cannot_be_imported_is_a_failure_that_says_so(
@@ -179,6 +205,7 @@ if __name__ == "__main__":
     executor, owner = make()
     executor.submit([owner.task(1, pid)])
     worker = owner.wait(1, patience=60)[0].result
+    warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 warns of any fork beside threads
     child = os.fork()
     if child == 0:
         sys.exit(7)
