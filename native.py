@@ -7,15 +7,17 @@ taken here, once, from behind any patch. Nothing in this file patches anything.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import gevent
+import gevent.exceptions
 import gevent.monkey
 from gevent._hub_local import get_hub_if_exists
 
-__all__ = ["Lock", "NativeThread", "Thread", "allocate_lock", "get_ident"]
+__all__ = ["Lock", "NativeThread", "Thread", "allocate_lock", "get_ident", "settle_gevent"]
 
 
 class Lock(Protocol):
@@ -106,8 +108,36 @@ def _end_hub() -> None:
     hub = get_hub_if_exists()
     if hub is None:
         return
+    _leave_loop(hub)
     hub.destroy(destroy_loop=True)
     if not hub.dead:
         # gevent leaves it suspended at its last line. A greenlet that has not ended is never freed,
         # nor is whatever its frames can reach: here, everything.
         hub.throw(gevent.GreenletExit)
+
+
+def _leave_loop(hub: Any) -> None:
+    """Have the hub do what it still has to at once, and come out of its loop.
+
+    It may stand in the callback that woke this thread last, and sockets are closed by a callback
+    after the next: an interpreter that ends has been seen to crash over what was destroyed so.
+    """
+    for _ in range(_ROUNDS if hub else 0):  # it is false where it never ran
+        hub.loop.run_callback(hub.loop.break_)
+        with contextlib.suppress(gevent.exceptions.LoopExit):
+            # What wakes this thread instead, as leftovers of the host's may, counts as a round.
+            hub.switch()
+
+
+_ROUNDS = 4
+
+
+def settle_gevent() -> None:
+    """Let gevent read its settings now, on one thread.
+
+    In a patched process a job that sleeps or waits makes a hub on its thread, and the first hubs
+    import what these settings name. Import locks are gevent's there; several threads that import at
+    once have been seen to wait for one another for ever.
+    """
+    for setting in ("loop", "format_context", "threadpool", "resolver"):
+        getattr(gevent.config, setting)

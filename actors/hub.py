@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import sys
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +20,7 @@ from kalends.clock import Clock
 from kalends.futures import DEADLINES, DEFAULT_TIMEOUT, Deadlines, Future, current_pid
 from kalends.logs import get_log
 from kalends.native import NativeThread, allocate_lock, get_ident
+from kalends.watchdog import Watchdog
 
 __all__ = ["Hub", "Timer"]
 
@@ -77,17 +76,13 @@ class Hub:
         self.pid = current_pid()
         self.ident = 0
         self.loop: Any = None
-        self.stalls = 0
-        self._stall_after = stall_after
         self._ask_timeout = ask_timeout
         self._thread = NativeThread(self._run, name)
-        self._watchdog = NativeThread(self._watch, f"{name}-watchdog")
+        self._watchdog = Watchdog(name, self._ask, lambda: self.ident, stall_after)
         self._ready: Future[None] = Future()
         self._main_waiter: Any = None
-        self._stopped = allocate_lock()
         self._stopping = allocate_lock()
         self._cancelled = 0
-        self._beat = 0
         self._timers: list[tuple[float, int, Timer]] = []
         self._serial = itertools.count()
         self._armed: Any = None
@@ -98,7 +93,6 @@ class Hub:
 
     def start(self, timeout: float = 10.0) -> None:
         """Start the thread and wait until its loop runs."""
-        self._stopped.acquire()
         self._thread.start()
         self._ready.get(timeout=timeout)
         self._watchdog.start()
@@ -108,7 +102,7 @@ class Hub:
         """End loop, thread and watchdog, ``timeout`` seconds each; True when all have ended."""
         if self._main_waiter is not None and self._stopping.acquire(blocking=False):
             self._unsubscribe()
-            self._stopped.release()
+            self._watchdog.stop()
             self.call(self._main_waiter.switch, None)
         return self._thread.join(timeout) and self._watchdog.join(timeout)
 
@@ -143,6 +137,15 @@ class Hub:
     def here(self) -> bool:
         """True on the hub's own thread."""
         return get_ident() == self.ident
+
+    @property
+    def stalls(self) -> int:
+        """How often it has given no sign of life."""
+        return self._watchdog.stalls
+
+    def _ask(self, answer: Callable[[], None]) -> bool:
+        self.call(answer)
+        return True
 
     # -- work ----------------------------------------------------------------------------------
 
@@ -229,24 +232,3 @@ class Hub:
             # Through the loop: one callback that raises must not cost the others their turn.
             self.loop.run_callback(heapq.heappop(self._timers)[2].fire)
         self._arm()
-
-    # -- watchdog ------------------------------------------------------------------------------
-
-    def _answer_beat(self, beat: int) -> None:
-        self._beat = beat
-
-    def _watch(self) -> None:
-        """Ask the hub for a sign of life every ``stall_after`` seconds; real time, whatever the
-        clock.
-        """
-        beat = 0
-        while not self._stopped.acquire(timeout=self._stall_after):
-            if self._beat == beat:
-                beat += 1
-                self.call(self._answer_beat, beat)
-                continue
-            self.stalls += 1
-            frame = sys._current_frames().get(self.ident)
-            stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
-            _log.warning("hub_stalled", hub=self.name, seconds=self._stall_after, stack=stack)
-        self._stopped.release()

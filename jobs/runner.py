@@ -317,6 +317,8 @@ class Runner:
             overdue = self._tasks.agenda.take_overdue()
             if not overdue:
                 return
+            for task in overdue:
+                task.timed_out = True
             outcomes = [task.overdue_outcome(self.clock.now_us()) for task in overdue]
             rested = [self.outbox.add(outcome) for outcome in outcomes]
             following = [

@@ -112,6 +112,6 @@ class BoundsContract(ExecutorTests):
             owner.wait(1)
             assert owner.outcomes[0].execution_id == "x2"
             executor.release(held)
-            assert executor.running == 0
+            self._rests(executor)
             gate.open()
             assert owner.wait(2)[0].result == '"late"'

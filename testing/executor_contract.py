@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import threading
 
-from greenlet import GreenletExit
-
 from kalends.errors import NotInitialized
 from kalends.model import Fate
 from kalends.testing.executor_bounds import BoundsContract
@@ -43,17 +41,7 @@ class ExecutorContract(BoundsContract):
             assert 0 < (outcome.started_us or 0) <= outcome.ended_us
 
     def test_whatever_a_job_raises_is_its_outcome_and_the_executor_goes_on(self) -> None:
-        kinds: list[type[BaseException]] = [
-            ValueError,
-            SystemExit,
-            KeyboardInterrupt,
-            GreenletExit,
-            GeneratorExit,
-            MemoryError,
-            RecursionError,
-            StopIteration,
-        ]
-
+        kinds = self.jobs.raisable
         with self._executor(1) as (executor, owner):
             executor.submit(
                 [owner.task(n, self.jobs.raises(kind, "told")) for n, kind in enumerate(kinds)]

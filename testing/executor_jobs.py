@@ -6,13 +6,16 @@ jobs in other processes, is given a subclass that makes the same jobs for it.
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Callable
 from typing import Any, Protocol
+
+from greenlet import GreenletExit
 
 from kalends.futures import Future
 from kalends.jobs.context import current
 
-__all__ = ["ContractJobs", "Gate"]
+__all__ = ["ContractJobs", "CoroutineJobs", "Gate"]
 
 Made = Callable[..., Any]
 _PATIENCE = 10.0
@@ -40,6 +43,11 @@ class ContractJobs:
 
     resists = True
     """Whether a job can go on when it is interrupted."""
+    raisable: tuple[type[BaseException], ...] = (
+        ValueError, SystemExit, KeyboardInterrupt, GreenletExit, GeneratorExit, MemoryError,
+        RecursionError, StopIteration, CancelledError,
+    )  # fmt: skip
+    """What a job may raise as it is."""
 
     def gate(self) -> Gate:
         """A gate that is closed."""
@@ -120,3 +128,54 @@ class ContractJobs:
         """Wait at a gate that ``gate`` made, inside a job."""
         assert isinstance(gate, _FutureGate)
         gate.opened.get()
+
+
+class CoroutineJobs(ContractJobs):
+    """The same jobs as coroutine functions."""
+
+    # A coroutine that raises StopIteration raises RuntimeError (PEP 479).
+    raisable = tuple(kind for kind in ContractJobs.raisable if kind is not StopIteration)
+
+    def calls(self, function: Made) -> Made:
+        """A job that does what ``function`` does, which waits for nothing."""
+
+        async def job(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **kwargs)
+
+        return job
+
+    def waits(self, gate: Gate, value: Any) -> Made:
+        """It returns ``value`` once the gate is open."""
+
+        async def job() -> Any:
+            await self.pass_through(gate)
+            return value
+
+        return job
+
+    def waits_and_raises(self, gate: Gate, kind: type[BaseException]) -> Made:
+        """It raises an exception once the gate is open."""
+
+        async def job() -> None:
+            await self.pass_through(gate)
+            raise kind("once the gate was open")
+
+        return job
+
+    def withstands(self, gate: Gate, value: Any) -> Made:
+        """It returns ``value`` once the gate is open, however often it is cancelled until then."""
+
+        async def job() -> Any:
+            while True:
+                try:
+                    await self.pass_through(gate)
+                except CancelledError:
+                    continue
+                return value
+
+        return job
+
+    async def pass_through(self, gate: Gate) -> None:
+        """Wait at a gate that ``gate`` made, inside a job."""
+        assert isinstance(gate, _FutureGate)
+        await gate.opened

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from kalends.errors import ValidationFailed
+from kalends.jobs.executors.asyncio import AsyncioExecutor
 from kalends.jobs.executors.base import Executor
+from kalends.jobs.executors.greenlet import GreenletExecutor
 from kalends.jobs.executors.process import ProcessExecutor
 from kalends.jobs.executors.thread import ThreadExecutor
 from kalends.settings import Settings
@@ -24,8 +26,11 @@ def choose_executors(settings: Settings, given: Any = None) -> dict[str, Executo
     Raises ``ValidationFailed`` for what is no mapping of names to executors.
     """
     limit = settings.claim_limit if settings.queue_limit is None else settings.queue_limit
+    rest = settings.stall_after
     chosen: dict[str, Executor] = {
         "thread": ThreadExecutor(settings.workers, queue_limit=limit),
+        "greenlet": GreenletExecutor(settings.greenlets, queue_limit=limit, stall_after=rest),
+        "asyncio": AsyncioExecutor(settings.coroutines, queue_limit=limit, stall_after=rest),
         "process": ProcessExecutor(
             settings.process_workers,
             max_jobs=settings.process_max_jobs,

@@ -23,8 +23,6 @@ import itertools
 from collections.abc import Sequence
 from contextvars import Context, copy_context
 
-import gevent
-
 from kalends.clock import Clock, SystemClock
 from kalends.errors import ForkedError, NotInitialized
 from kalends.futures import current_pid
@@ -32,7 +30,7 @@ from kalends.jobs.executors.base import Task
 from kalends.jobs.executors.bounds import LARGEST_QUEUE, QUEUE_LIMIT, check_bound
 from kalends.jobs.executors.queue import TaskQueue
 from kalends.logs import get_log
-from kalends.native import NativeThread, allocate_lock
+from kalends.native import NativeThread, allocate_lock, settle_gevent
 
 __all__ = ["PoolThread", "ThreadExecutor"]
 
@@ -127,7 +125,7 @@ class ThreadExecutor:
             if self._started or self._stopped:
                 return
             self._started = True
-        _settle_gevent()
+        settle_gevent()
         self._rouse()
 
     def submit(self, tasks: Sequence[Task]) -> list[Task]:
@@ -279,14 +277,3 @@ class ThreadExecutor:
             # Somebody has just taken it from the list to wake it: the latch comes.
             patience = -1.0
         return True
-
-
-def _settle_gevent() -> None:
-    """Let gevent read its settings now, on one thread.
-
-    In a patched process a job that sleeps or waits makes a hub on its thread, and the first hubs
-    import what these settings name. Import locks are gevent's there; several threads that import at
-    once have been seen to wait for one another for ever.
-    """
-    for setting in ("loop", "format_context", "threadpool", "resolver"):
-        getattr(gevent.config, setting)
