@@ -72,12 +72,12 @@ class BoundsContract(ExecutorTests):
             executor.submit([held])
             owner.wait_begun(1)
             held.call_off()
-            assert executor.interrupt(held) is self.interrupts
+            assert executor.interrupt(held) is executor.interrupts
             executor.interrupt(held)
-            if not self.interrupts:
+            if not executor.interrupts:
                 gate.open()
             (outcome,) = owner.wait(1)
-            assert outcome.fate is (Fate.CANCELLED if self.interrupts else Fate.SUCCEEDED)
+            assert outcome.fate is (Fate.CANCELLED if executor.interrupts else Fate.SUCCEEDED)
             executor.submit([owner.task(2, self.jobs.returns(2))])
             assert owner.wait(2)[1].result == "2"
             gate.open()
@@ -107,7 +107,7 @@ class BoundsContract(ExecutorTests):
             held = owner.task(1, self.jobs.withstands(gate, "late"))
             executor.submit([held])
             owner.wait_begun(1)
-            assert executor.interrupt(held) is self.interrupts
+            assert executor.interrupt(held) is executor.interrupts
             executor.submit([owner.task(2, self.jobs.returns(2))])
             owner.wait(1)
             assert owner.outcomes[0].execution_id == "x2"

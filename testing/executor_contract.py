@@ -3,8 +3,6 @@
 Derive a test class, give it ``make_executor``, and let pytest collect it::
 
     class TestMyExecutor(ExecutorContract):
-        interrupts = True
-
         def make_executor(self, size: int, queue_limit: int = 10_000) -> Executor:
             return MyExecutor(size, queue_limit)
 
@@ -26,7 +24,7 @@ __all__ = ["ContractJobs", "ExecutorContract", "RecordingOwner"]
 
 
 class ExecutorContract(BoundsContract):
-    """Derive, and give ``make_executor``; ``jobs`` and ``interrupts`` where they differ."""
+    """Derive, and give ``make_executor``; ``jobs`` where they are made in another way."""
 
     # -- outcomes ------------------------------------------------------------------------------
 

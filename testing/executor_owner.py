@@ -104,8 +104,6 @@ class ExecutorTests:
 
     jobs: ContractJobs = ContractJobs()
     """The jobs it runs: of plain functions in this process, unless another kit makes them."""
-    interrupts = False
-    """Whether it can stop a job."""
     patience = 10.0
 
     def make_executor(self, size: int, queue_limit: int = 10_000) -> Executor:

@@ -26,13 +26,14 @@ from kalends.jobs.executors.lanes import Ended, Lane, LaneOwner, LaneThread, Loo
 from kalends.native import allocate_lock
 from kalends.watchdog import Watchdog
 
-__all__ = ["AsyncioExecutor", "LoopClosed"]
+__all__ = ["AsyncioExecutor", "Coroutines", "LoopClosed"]
 
 
 class AsyncioExecutor(CooperativeExecutor):
     """At most ``size`` coroutines at once. The contract: ``kalends.jobs.executors.base``."""
 
     coroutines = True
+    interrupts = True
 
     def __init__(
         self,
@@ -77,8 +78,8 @@ class AsyncioExecutor(CooperativeExecutor):
         return _HostLoop(name, self, self._loop)
 
 
-class _Tasks:
-    """The asyncio tasks of one loop; on that loop."""
+class Coroutines:
+    """Tasks as tasks of asyncio, on one loop. Everything is called there."""
 
     def __init__(self) -> None:
         self._made: dict[Task, asyncio.Task[None]] = {}
@@ -86,6 +87,7 @@ class _Tasks:
     def begin(
         self, loop: asyncio.AbstractEventLoop, task: Task, context: Context, ended: Ended
     ) -> None:
+        """Begin a task in a copy of the context; ``ended`` is called when it has reported."""
         made = loop.create_task(_run(task), context=context.copy())
         self._made[task] = made
         made.add_done_callback(partial(self._done, task, ended))
@@ -99,6 +101,7 @@ class _Tasks:
         ended(task)
 
     def throw(self, task: Task) -> None:
+        """Cancel the job of a task, if it runs at this moment."""
         made = self._made.get(task)
         if made is not None and task.calling:
             made.cancel("timed out" if task.timed_out else "cancelled")
@@ -132,7 +135,7 @@ class _OwnLoop(LaneThread):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._over: asyncio.Future[None] | None = None
         self._closing = allocate_lock()
-        self._tasks = _Tasks()
+        self._tasks = Coroutines()
 
     def _run(self) -> None:
         # At its end the runner cancels whatever jobs have left behind.
@@ -177,7 +180,7 @@ class _HostLoop(Lane):
 
     def __init__(self, name: str, owner: LaneOwner, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._tasks = _Tasks()
+        self._tasks = Coroutines()
         self._closing = allocate_lock()
         self._watchdog = Watchdog(
             name, self.call, lambda: 0, _LOOK_EVERY, on_gone=lambda: owner.lane_gone(self)

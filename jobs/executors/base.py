@@ -78,6 +78,10 @@ class Executor(Protocol):
         """Whether its jobs run in other processes, which have to find them by name."""
 
     @property
+    def interrupts(self) -> bool:
+        """Whether it can stop a job, and not only tell it."""
+
+    @property
     def capacity(self) -> int:
         """How many tasks can run at once."""
 

@@ -16,7 +16,9 @@ from kalends.settings import Settings
 __all__ = ["choose_executors"]
 
 _METHODS = ("fresh", "start", "submit", "release", "interrupt", "stop")
-_PROPERTIES = ("name", "coroutines", "isolated", "capacity", "queue_limit", "running", "queued")
+_PROPERTIES = (
+    "name", "coroutines", "isolated", "interrupts", "capacity", "queue_limit", "running", "queued",
+)  # fmt: skip
 
 
 def choose_executors(settings: Settings, given: Any = None) -> dict[str, Executor]:

@@ -34,6 +34,8 @@ class CooperativeExecutor(ABC):
     """At most ``size`` tasks at once on one lane. The contract: ``kalends.jobs.executors.base``."""
 
     coroutines: bool
+    interrupts: bool
+    isolated = False
 
     def __init__(
         self,

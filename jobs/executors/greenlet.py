@@ -36,6 +36,7 @@ class GreenletExecutor(CooperativeExecutor):
     """At most ``size`` greenlets at once. The contract: ``kalends.jobs.executors.base``."""
 
     coroutines = False
+    interrupts = True
 
     def __init__(
         self,

@@ -71,6 +71,7 @@ class ProcessExecutor(ThreadExecutor):
         super().__init__(size, queue_limit=queue_limit, idle_seconds=idle_seconds, name=name)
         _check_method(start_method)
         self.isolated = True
+        self.interrupts = True
         self.start_method = start_method
         self.max_jobs = None if max_jobs is None else check_bound(max_jobs, "max_jobs", 1, 10**9)
         self.memory_limit = None if memory_limit is None else _check_limit(memory_limit)

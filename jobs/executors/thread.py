@@ -70,6 +70,7 @@ class ThreadExecutor:
         self.name = name
         self.coroutines = False
         self.isolated = False
+        self.interrupts = False
         self.capacity = check_bound(size, "size", 1, 10_000)
         self.queue_limit = check_bound(queue_limit, "queue_limit", 0, LARGEST_QUEUE)
         self._idle_seconds = idle_seconds

@@ -2,8 +2,9 @@
 
 Promises: its bounds are those of the executor whose place it takes; a task that is played ends
 exactly its duration after it began; a job that is really called runs in a greenlet of its own and
-takes no time, unless it calls ``kalends.testing.sleep``. Like a thread, a job can only be told to
-stop.
+takes no time, unless it calls ``kalends.testing.sleep``, and a coroutine none, unless it awaits
+``asyncio.sleep``; what is interrupted ends at once, where the executor whose place it takes can do
+that.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ import msgspec
 from kalends.actors.hub import Timer
 from kalends.errors import AskTimeout, NotInitialized, ValidationFailed
 from kalends.futures import Future
+from kalends.jobs.executors.asyncio import Coroutines
 from kalends.jobs.executors.base import Executor, Task
 from kalends.jobs.executors.queue import TaskQueue
+from kalends.testing.virtual.coroutines import VirtualEventLoop
 from kalends.testing.virtual.process import VirtualProcess
 from kalends.work import Claim
 
@@ -60,6 +63,7 @@ class VirtualExecutor:
         self.name = name
         self.coroutines = model.coroutines
         self.isolated = model.isolated
+        self.interrupts = model.interrupts
         self.capacity = model.capacity
         self.queue_limit = model.queue_limit
         self._model = model
@@ -70,6 +74,10 @@ class VirtualExecutor:
         self._queue = TaskQueue(self.queue_limit)
         self._tasks: dict[Task, None] = {}
         self._released: set[Task] = set()
+        self._stops: dict[Task, Callable[[], None]] = {}
+        """How each task that runs is stopped."""
+        self._loop: VirtualEventLoop | None = None
+        self._coroutines = Coroutines()
         self._started = False
         self._stopped = False
         self._idle: Future[None] | None = None
@@ -108,8 +116,11 @@ class VirtualExecutor:
             self._process.call(self._fill)
 
     def interrupt(self, task: Task) -> bool:
-        """It can only be told."""
-        return False
+        """Stop a task that runs, where the model could."""
+        stop = self._stops.get(task) if self.interrupts else None
+        if stop is not None:
+            self._process.call(stop)
+        return stop is not None
 
     def stop(self, timeout: float) -> list[str]:
         """Begin nothing more; the ids of what has not ended ``timeout`` seconds later."""
@@ -132,14 +143,38 @@ class VirtualExecutor:
                 return
             self._tasks[task] = None
             played = self._play(task)
-            if played is None:
-                self._process.spawn(partial(self._really_run, task))
-            elif not task.begin():
-                self._leave(task)
-            elif played.seconds > 0.0:
-                self._after(played.seconds, partial(self._end, task, played))
+            if played is not None:
+                self._begin_played(task, played)
+            elif self.coroutines:
+                self._begin_coroutine(task)
             else:
-                self._end(task, played)
+                greenlet = self._process.spawn(partial(self._really_run, task))
+                self._stops[task] = partial(_throw, task, greenlet)
+
+    def _begin_coroutine(self, task: Task) -> None:
+        loop = self._loop = self._loop or VirtualEventLoop(self._process)
+
+        def stop() -> None:
+            self._coroutines.throw(task)
+            loop.wake()
+
+        self._stops[task] = stop
+        self._coroutines.begin(loop, task, self._context, self._leave)
+        loop.wake()
+
+    def _begin_played(self, task: Task, played: Played) -> None:
+        if not task.begin():
+            self._leave(task)
+        elif played.seconds > 0.0:
+            timer = self._after(played.seconds, partial(self._end, task, played))
+            self._stops[task] = partial(self._stop_played, task, timer)
+        else:
+            self._end(task, played)
+
+    def _stop_played(self, task: Task, timer: Timer) -> None:
+        if task in self._stops:  # else it has just ended
+            timer.cancel()
+            self._end(task, Played(error=gevent.GreenletExit()))
 
     def _play(self, task: Task) -> Played | None:
         """What the script says; where it raises, time stops and the test hears of it."""
@@ -164,11 +199,17 @@ class VirtualExecutor:
 
     def _leave(self, task: Task) -> None:
         self._tasks.pop(task, None)
+        self._stops.pop(task, None)
         self._released.discard(task)
         if self._queue:
             self._process.call(self._fill)
         if self._idle is not None and not self._tasks:
             self._idle.resolve(None)
+
+
+def _throw(task: Task, greenlet: gevent.Greenlet[..., None]) -> None:
+    if task.calling:
+        greenlet.throw(gevent.GreenletExit())
 
 
 def sleep(seconds: float) -> None:

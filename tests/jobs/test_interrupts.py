@@ -27,6 +27,7 @@ class Desk:
     """An executor whose tasks begin and end when a test says so, and what it was asked."""
 
     name = "desk"
+    interrupts = True
 
     def __init__(
         self, capacity: int = 100, queue_limit: int = 100, coroutines: bool = False

@@ -27,7 +27,6 @@ Make = Callable[..., AsyncioExecutor]
 
 class TestOnItsOwnLoop(ExecutorContract):
     jobs = CoroutineJobs()
-    interrupts = True
 
     def make_executor(self, size: int, queue_limit: int = 10_000) -> Executor:
         return AsyncioExecutor(size, queue_limit=queue_limit)
@@ -67,7 +66,6 @@ def host() -> Iterator[Host]:
 
 class TestOnTheLoopOfAHost(ExecutorContract):
     jobs = CoroutineJobs()
-    interrupts = True
 
     @pytest.fixture(autouse=True)
     def _host(self, the_host: Host) -> None:

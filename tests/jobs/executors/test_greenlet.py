@@ -25,8 +25,6 @@ Until = Callable[..., Any]
 
 
 class TestGreenletExecutor(ExecutorContract):
-    interrupts = True
-
     def make_executor(self, size: int, queue_limit: int = 10_000) -> Executor:
         return GreenletExecutor(size, queue_limit=queue_limit)
 
