@@ -6,6 +6,7 @@ to do is in their names: this module makes, on both sides, the function that a n
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import functools
 import json
@@ -127,8 +128,12 @@ def _adds(a: Any, b: Any) -> Any:
 
 
 def _raises(kind: str, message: str) -> None:
-    found = getattr(builtins, kind, None) or getattr(greenlet, kind)
+    found = next(getattr(home, kind) for home in _HOMES if hasattr(home, kind))
     raise found(message)
+
+
+_HOMES = (builtins, greenlet, asyncio)
+"""Where the exceptions are that are asked for by name."""
 
 
 def _recurses(number: int) -> int:

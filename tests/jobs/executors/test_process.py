@@ -23,7 +23,6 @@ from kalends.testing.process_jobs import ProcessJobs
 
 @pytest.mark.usefixtures("hostile")
 class TestProcessExecutor(ExecutorContract):
-    interrupts = True
     jobs: ContractJobs = ProcessJobs()
     patience = 60.0
 
