@@ -7,7 +7,7 @@ import msgspec
 from kalends.model import Failure, Fate, Reason
 from kalends.retrying import Ask
 
-__all__ = ["Claim", "Outcome", "Told", "WrittenOff"]
+__all__ = ["Begun", "Claim", "Outcome", "Told", "WrittenOff"]
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +44,14 @@ class Told(msgspec.Struct, frozen=True):
     note: str | None = None
     log: str | None = None
     """JSON: how many lines were dropped, and those that are kept; None: nothing was logged."""
+
+
+class Begun(msgspec.Struct, frozen=True):
+    """An attempt that has begun and not ended."""
+
+    execution_id: str
+    attempt: int
+    started_us: int
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

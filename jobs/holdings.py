@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Iterable
 
 from kalends.clock import US, Clock
 from kalends.jobs.agenda import Agenda
-from kalends.jobs.executors.base import Begun, Task
+from kalends.jobs.executors.base import Task
 from kalends.jobs.lines import Lines, State
-from kalends.work import Claim, Told
+from kalends.work import Begun, Claim, Told
 
 __all__ = ["Holdings"]
 

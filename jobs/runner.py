@@ -43,7 +43,7 @@ from kalends.clock import US, Clock
 from kalends.errors import ForkedError, KalendsError, NotInitialized
 from kalends.futures import current_pid
 from kalends.jobs.dispatcher import Dispatcher
-from kalends.jobs.executors.base import Begun, Executor, ExecutorStatus, Task
+from kalends.jobs.executors.base import Executor, ExecutorStatus, Task
 from kalends.jobs.failures import log_failure
 from kalends.jobs.holdings import Holdings
 from kalends.jobs.lines import State
@@ -54,7 +54,7 @@ from kalends.jobs.ticker import Ticker, Waker
 from kalends.logs import get_log
 from kalends.model import Fate, Reason
 from kalends.native import allocate_lock
-from kalends.work import Claim, Outcome, Told, WrittenOff
+from kalends.work import Begun, Claim, Outcome, Told, WrittenOff
 
 __all__ = ["Begun", "Keeps", "Runner"]
 
@@ -317,8 +317,6 @@ class Runner:
             overdue = self._tasks.agenda.take_overdue()
             if not overdue:
                 return
-            for task in overdue:
-                task.timed_out = True
             outcomes = [task.overdue_outcome(self.clock.now_us()) for task in overdue]
             rested = [self.outbox.add(outcome) for outcome in outcomes]
             following = [

@@ -57,9 +57,9 @@ from kalends.jobs.registry import Job, Registry
 from kalends.model import Failure, Fate, Reason
 from kalends.native import allocate_lock
 from kalends.retrying import Ask
-from kalends.work import Claim, Outcome, Told
+from kalends.work import Begun, Claim, Outcome, Told
 
-__all__ = ["Begun", "Executor", "ExecutorStatus", "Task", "TaskOwner"]
+__all__ = ["Executor", "ExecutorStatus", "Task", "TaskOwner"]
 
 
 class Executor(Protocol):
@@ -155,14 +155,6 @@ class TaskOwner(Protocol):
         """The task has not begun; its job, which is known only now, is for another executor."""
 
 
-class Begun(msgspec.Struct, frozen=True):
-    """An attempt that has begun and not ended."""
-
-    execution_id: str
-    attempt: int
-    started_us: int
-
-
 _MAKING = allocate_lock()
 
 
@@ -171,7 +163,7 @@ class Task:
 
     __slots__ = (
         "_book", "called_off", "calling", "cancelled", "claim", "deadline_us", "executor", "herald",
-        "job", "key", "owner", "reported", "started_us", "state", "stops_at", "timed_out",
+        "job", "key", "owner", "reported", "started_us", "state", "stops_at",
         "withdrawn",
     )  # fmt: skip
 
@@ -192,8 +184,6 @@ class Task:
         """Set by an executor whose jobs do not see this object: carries the news that it is
         cancelled. From any thread, without blocking or raising.
         """
-        self.timed_out = False
-        """Set by the owner: it took longer than it may."""
         self.called_off = False
         """Set by the owner: what it does is not wanted any more, so raising now is no failure."""
         self.deadline_us: int | None = None
@@ -228,6 +218,11 @@ class Task:
         if self.stops_at is None:
             return None
         return max(0.0, self.stops_at - self.owner.clock.monotonic())
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether it has had all the time it has."""
+        return self.remaining() == 0.0
 
     def begun(self) -> Begun:
         """What there is to tell of it while it runs."""

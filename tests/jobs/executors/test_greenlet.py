@@ -116,7 +116,7 @@ def test_what_is_raised_says_whether_it_took_too_long_or_was_cancelled(
     task = owner.task(1, job)
     executor.submit([task])
     owner.wait_begun(1)
-    task.timed_out = timed_out
+    task.stops_at = 0.0 if timed_out else None
     assert executor.interrupt(task)
     (outcome,) = owner.wait(1)
     assert outcome.error is not None
