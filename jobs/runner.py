@@ -330,7 +330,7 @@ class Runner:
     def _go_on(
         self, rested: bool, following: Iterable[Task | None], written_off: Iterable[Task] = ()
     ) -> None:
-        """Free places and stop what holds them, signal an outbox that rested, hand over the next."""
+        """Free places, stop what holds them, signal an outbox that rested, hand over the next."""
         for task in written_off:
             self._dispatcher.release(task)
             self._dispatcher.interrupt(task)
