@@ -49,6 +49,7 @@ class EventConditions(TypedDict, total=False):
     tag: str | None
     job: str | None
     name: str | None
+    declared_by: str | None
     due_from: datetime | None
     due_until: datetime | None
     sort: str

@@ -19,6 +19,7 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
     tag: str | None = None
     job: str | None = None
     name: str | None = None
+    declared_by: str | None = None
     due_from: int | None = None
     due_until: int | None = None
     sort: str = "created_at"

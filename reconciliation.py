@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from kalends.logs import get_log
+from kalends.model import EventStatus
 
 __all__ = ["DeclaredAction", "DeclaredEvent", "Reconciliation"]
 
@@ -44,6 +45,8 @@ class DeclaredEvent(msgspec.Struct, frozen=True, kw_only=True):
     action: DeclaredAction
     event_id: str | None = None
     """None where it would be created."""
+    status: EventStatus = EventStatus.ACTIVE
+    """The event's, afterwards: what is kept may be quarantined, say, or paused by somebody."""
     before: dict[str, Any] = {}
     """The fields that change, as they were; of the policies those that differ."""
     after: dict[str, Any] = {}

@@ -259,6 +259,7 @@ def event_query(**values: Any) -> EventQuery:
         tag=optional_text(values.get("tag"), "tag"),
         job=optional_text(values.get("job"), "job"),
         name=optional_text(values.get("name"), "name"),
+        declared_by=optional_text(values.get("declared_by"), "declared_by"),
         due_from=instant(values.get("due_from"), "due_from"),
         due_until=instant(values.get("due_until"), "due_until"),
         sort=_sort(values.get("sort", "created_at")),

@@ -210,7 +210,7 @@ class Verbs:
     @refusing
     def list_events(self, **query: Unpack[EventConditions]) -> Page[Event]:
         """A page of events by ``status``, ``tag``, ``job``, ``name`` (with ``*``, ``?``),
-        ``due_from``, ``due_until``.
+        ``declared_by`` (an application), ``due_from``, ``due_until``.
 
         ``sort`` is ``created_at``, ``updated_at``, ``name`` or ``next_due``, ``descending`` or not;
         ``limit`` up to 1000."""

@@ -15,7 +15,7 @@ import msgspec
 import peewee
 
 from kalends.drafts import Changes, Definition, OnConflict
-from kalends.errors import KalendsError
+from kalends.errors import ConflictError, KalendsError
 from kalends.model import Event, EventStatus
 from kalends.reconciliation import DeclaredAction, DeclaredEvent, Reconciliation
 from kalends.storage.event_rows import COPIES, as_data, changed_fields, named
@@ -61,7 +61,7 @@ class Declared(msgspec.Struct, frozen=True):
                 done, event = self._try(db, store, step, now)
                 if event is not None:
                     changed.append(event)
-                    done = msgspec.structs.replace(done, event_id=event.id)
+                    done = msgspec.structs.replace(done, event_id=event.id, status=event.status)
                 told.append(done)
             if dry_run:
                 all_of_it.rollback()
@@ -91,14 +91,8 @@ class Declared(msgspec.Struct, frozen=True):
         owner = row["declared_by"]
         if owner != self.application and not self.adopt:
             whose = "was made by hand" if owner is None else f"is declared by {owner!r}"
-            told = DeclaredEvent(
-                name=name,
-                action=Act.REFUSED,
-                event_id=row["id"],
-                code="CONFLICT",
-                message=f"the event {name!r} {whose}; reconcile(adopt=True) would take it over",
-            )
-            return _Step(told)
+            message = f"the event {name!r} {whose}; reconcile(adopt=True) would take it over"
+            return _Step(_told(row, Act.REFUSED, code=ConflictError.code, message=message))
         changes = changes_of(definition)
         fresh = {k: v for k, v in changed_fields(row, changes, now).items() if k not in COPIES}
         returns = row["status"] == EventStatus.PAUSED and row["status_note"] == paused_note(
@@ -109,9 +103,7 @@ class Declared(msgspec.Struct, frozen=True):
         after = {field: as_data(field, value) for field, value in fresh.items()}
         if "policies" in fresh:
             before["policies"], after["policies"] = _apart(before["policies"], after["policies"])
-        told = DeclaredEvent(
-            name=name, action=action, event_id=row["id"], before=before, after=after
-        )
+        told = _told(row, action, before=before, after=after)
         return _Step(told, definition, changes if fresh else None)
 
     # -- what is done --------------------------------------------------------------------------
@@ -128,6 +120,7 @@ class Declared(msgspec.Struct, frozen=True):
                 name=step.told.name,
                 action=Act.REFUSED,
                 event_id=step.told.event_id,
+                status=step.told.status,
                 code=error.code,
                 message=error.message,
             )
@@ -186,12 +179,22 @@ def _undone(told: DeclaredEvent) -> DeclaredEvent:
     return msgspec.structs.replace(told, event_id=None) if created else told
 
 
+def _told(row: dict[str, Any], action: DeclaredAction, **more: Any) -> DeclaredEvent:
+    return DeclaredEvent(
+        name=row["name"],
+        action=action,
+        event_id=row["id"],
+        status=EventStatus(row["status"]),
+        **more,
+    )
+
+
 def _leave(row: dict[str, Any], application: str) -> _Step:
     """What is declared no longer. A pause that would end by itself is no pause for that."""
     ends = row["paused_until"] is not None
     active = row["status"] == EventStatus.ACTIVE or ends
     action = Act.PAUSED if active else Act.ABSENT
-    return _Step(DeclaredEvent(name=row["name"], action=action, event_id=row["id"]))
+    return _Step(_told(row, action))
 
 
 def _living(db: peewee.Database, names: Sequence[str]) -> dict[str, dict[str, Any]]:

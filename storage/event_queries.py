@@ -67,6 +67,8 @@ def filtered(select: Any, query: EventQuery) -> Any:
         select = select.where(EventRow.id.in_(tagged))
     if query.name is not None:
         select = select.where(Expression(EventRow.name, OP.LIKE, _NamePattern(query.name)))
+    if query.declared_by is not None:
+        select = select.where(EventRow.declared_by == query.declared_by)
     if query.due_from is not None:
         select = select.where(EventRow.next_due >= query.due_from)
     if query.due_until is not None:

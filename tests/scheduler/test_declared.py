@@ -151,7 +151,8 @@ def test_a_pause_by_hand_survives(world: World) -> None:
     scheduler = world.deploy(code(tick={}))
     scheduler.pause_event(world.event("tick").id, note="disk swap", author="ada")
     scheduler = world.deploy(code(tick={"timeout": 5}))
-    assert actions(scheduler.reconcile()) == {"tick": "kept"}
+    (told,) = scheduler.reconcile().events
+    assert (told.action, told.status) == (A.KEPT, EventStatus.PAUSED)
     event = world.event("tick")
     assert (event.status, event.note) == (EventStatus.PAUSED, "disk swap")
     assert event.policies.timeout == 5.0
@@ -185,6 +186,8 @@ def test_events_of_other_applications_and_made_by_hand_are_left_alone(world: Wor
     found = mine.reconcile()
     assert (found.application, actions(found)) == ("reports", {"ours": "kept"})
     world.deploy(code(), application="reports")
+    names = [event.name for event in world.first.list_events(declared_by="billing").items]
+    assert names == ["theirs"]
     assert {event.name: event.status for event in world.first.list_events().items} == {
         "theirs": "active", "ours": "paused", "by-hand": "active",
     }  # fmt: skip
@@ -232,7 +235,9 @@ def test_a_dry_run_changes_nothing_and_says_what_a_start_would_do(world: World) 
             "new": "created", "void": "refused",
         }  # fmt: skip
         assert next(event for event in told.events if event.name == "new").event_id is None
-        assert [event.name for event in told.changes] == ["back", "changed", "gone", "new"]
+        assert [(event.name, event.status.value) for event in told.changes] == [
+            ("back", "active"), ("changed", "active"), ("gone", "paused"), ("new", "active"),
+        ]  # fmt: skip
         (void,) = told.refused
         assert void.code == ValidationFailed.code
         done = client.reconcile()

@@ -61,6 +61,17 @@ def keywords_are_known(scheduler: Scheduler, id: str, at: dt.datetime) -> None:
     scheduler.schedule_event(report, every(hours=1), **shared)
 
 
+def declarations_keep_what_they_decorate() -> None:
+    @kalends.scheduled(every(hours=1), name="hourly", kwargs={"copies": 2}, retries=2)
+    @kalends.job("typing.declared")
+    def declared(copies: int) -> str:
+        return "x" * copies
+
+    assert_type(declared(2), str)
+    kalends.scheduled(every(hours=1), retrys=2)  # type: ignore[call-arg]
+    kalends.scheduled("0 9 * * *")  # type: ignore[arg-type]
+
+
 def fields_of(described: type) -> set[str]:
     return set(get_type_hints(described))
 
