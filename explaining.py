@@ -95,7 +95,7 @@ def _fate(found: Explanation, execution: Execution) -> list[str]:
     entry = asked_for(found, JournalKind.EXECUTION_CANCELLED)
     cancelled = [] if entry is None else [f"Its cancellation was asked for{by(entry)}."]
     if execution.ended_at is None:
-        return [*told, _open(execution), *cancelled, *_places(found)]
+        return [*told, _open(execution), *_runs_on(execution), *cancelled, *_places(found)]
     told += [f"{_begun(execution)} {_ENDS[execution.fate]}{_took(execution)}.", *cancelled]
     if execution.fate is Fate.LOST:
         told.append(_lost(found, execution))
@@ -106,9 +106,24 @@ def _fate(found: Explanation, execution: Execution) -> list[str]:
     if execution.error is not None:
         message = execution.error.message[:200].strip().rstrip(".") or "no message"
         told.append(f"Its error was {execution.error.type}: {message}.")
-    if execution.still_running:
-        told.append("Its job still runs: a thread cannot be stopped from outside.")
-    return told
+    return [*told, *_runs_on(execution)]
+
+
+def _runs_on(execution: Execution) -> list[str]:
+    """Whose jobs have not ended, although their attempts have."""
+    running = [str(attempt.number) for attempt in execution.attempts if attempt.still_running]
+    if not running:
+        return []
+    which = "Its job still runs"
+    if len(execution.attempts) > 1 or execution.ended_at is None:
+        several = len(running) > 1
+        numbers = " and ".join(filter(None, (", ".join(running[:-1]), running[-1])))
+        which = (
+            f"The jobs of attempts {numbers} still run"
+            if several
+            else (f"The job of attempt {numbers} still runs")
+        )
+    return [f"{which}: a thread cannot be stopped from outside."]
 
 
 _ENDS = {

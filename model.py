@@ -226,6 +226,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: pendulum.DateTime | None
     outcome: Fate
     error: Failure | None
+    still_running: bool = False
+    """True where it has ended in the ledger and its job has not: it timed out, say."""
     progress: float | None = None
     """How far its job said it was, last: 0 to 1; None where it never said."""
     note: str | None = None

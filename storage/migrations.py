@@ -16,7 +16,7 @@ from kalends.storage.models import TABLES, MetaRow
 
 __all__ = ["MIGRATIONS", "SCHEMA", "TABLES", "create", "migrate", "recorded_version"]
 
-SCHEMA = 4
+SCHEMA = 5
 
 _SQLITE_TABLES = " STRICT, WITHOUT ROWID"
 """Columns hold what they are declared to, and rows lie in the order of their keys."""
@@ -92,7 +92,21 @@ def _told(db: Database) -> None:
         db.execute_sql(statement)
 
 
-MIGRATIONS: dict[int, Callable[[Database], None]] = {2: _policies, 3: _declared, 4: _told}
+_RUNNING_ON = """
+ALTER TABLE attempts ADD COLUMN still_running INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX attempts_still_running ON attempts (node) WHERE (still_running = 1)
+"""
+
+
+def _running_on(db: Database) -> None:
+    """Version 5: which attempts that were followed by others have jobs that run on."""
+    for statement in _RUNNING_ON.split(";"):
+        db.execute_sql(statement)
+
+
+MIGRATIONS: dict[int, Callable[[Database], None]] = {
+    2: _policies, 3: _declared, 4: _told, 5: _running_on,
+}  # fmt: skip
 """``MIGRATIONS[n]`` turns version n - 1 into version n."""
 
 

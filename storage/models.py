@@ -20,6 +20,7 @@ from peewee import (
 )
 
 __all__ = [
+    "ATTEMPT_RUNS_ON",
     "CALLED_OFF",
     "LIMITED_EVENTS",
     "LIVING_EVENTS",
@@ -266,7 +267,7 @@ ExecutionRow.add_index(
 
 
 class AttemptRow(Model):
-    """An attempt that was followed by another one."""
+    """An attempt that was followed by another one; its job may still run."""
 
     execution_id = TextField()
     number = IntegerField()
@@ -279,10 +280,19 @@ class AttemptRow(Model):
     progress = DoubleField(null=True)
     note = TextField(null=True)
     log = TextField(null=True)
+    still_running = IntegerField(constraints=_ZERO)
 
     class Meta:
         table_name = "attempts"
         primary_key = CompositeKey("execution_id", "number")
+
+
+ATTEMPT_RUNS_ON = Expression(AttemptRow.still_running, "=", SQL("1"))
+"""What the index ``attempts_still_running`` is about: a query that is to use it says it so."""
+
+AttemptRow.add_index(
+    AttemptRow.index(AttemptRow.node, where=ATTEMPT_RUNS_ON, name="attempts_still_running")
+)
 
 
 class GapRow(Model):

@@ -26,11 +26,12 @@ from kalends.storage.accounts import Held, give_back
 from kalends.storage.cancelling import end_called_off
 from kalends.storage.downtime import note_alive, tell_downtime
 from kalends.storage.journal import Stamp, write_entry
-from kalends.storage.models import STILL_RUNNING, AttemptRow, EventRow, ExecutionRow, NodeRow
+from kalends.storage.models import AttemptRow, EventRow, ExecutionRow, NodeRow
 from kalends.storage.overlaps import Ended, called_off
 from kalends.storage.paging import first_row
 from kalends.storage.prepared import Prepared, hole
 from kalends.storage.rows import load_policies
+from kalends.storage.running_on import gone
 from kalends.storage.streaks import pause_after_failures
 from kalends.storage.told import NOTHING_TOLD
 from kalends.work import Claim
@@ -277,10 +278,7 @@ class NodeStore:
                 reopened += 1
             else:
                 lost[execution_id] = (event_id, policies or Policies())
-        # Whatever still ran there runs no more.
-        ExecutionRow.update(still_running=0).where(
-            ExecutionRow.node == node, STILL_RUNNING
-        ).execute(db)
+        gone(db, node)
         paused = [
             event_id
             for execution_id, (event_id, policies) in lost.items()

@@ -30,6 +30,7 @@ from kalends.storage.models import AttemptRow, EventRow, ExecutionRow
 from kalends.storage.paging import first_row
 from kalends.storage.prepared import Prepared, hole
 from kalends.storage.rows import dump, load_policies
+from kalends.storage.running_on import END_LATE, END_LATE_BEFORE
 from kalends.storage.streaks import pause_after_failures
 from kalends.storage.told import NOTHING_TOLD, TELL, told_row
 from kalends.work import Outcome, Told
@@ -45,14 +46,6 @@ _HELD = (
 _SUCCEED = ExecutionRow.update(
     fate="", started_at=0, ended_at=0, result=None, result_note=None, error=None
 ).where(_HELD)
-_OVER = ExecutionRow.update(
-    started_at=fn.COALESCE(ExecutionRow.started_at, 0), still_running=0
-).where(
-    ExecutionRow.id == "",
-    ExecutionRow.node == "",
-    ExecutionRow.attempt == 0,
-    ExecutionRow.still_running == 1,
-)
 _BEGIN = ExecutionRow.update(fate="", started_at=0).where(_HELD, ExecutionRow.fate == "")
 _AGAIN_US = US
 """How long a further attempt waits that found no room."""
@@ -88,6 +81,7 @@ _KEEP_ATTEMPT = Prepared(
         progress=hole("progress"),
         note=hole("note"),
         log=hole("log"),
+        still_running=hole("still_running"),
     )
 )
 _REOPEN = Prepared(
@@ -133,7 +127,8 @@ class OutcomeStore:
     def __init__(self, dialect: Dialect, ids: IdSource, node: str) -> None:
         self._dialect = dialect
         self._succeed_all = dialect.compile(_SUCCEED)
-        self._end_late = dialect.compile(_OVER)
+        self._end_late = dialect.compile(END_LATE)
+        self._end_late_before = dialect.compile(END_LATE_BEFORE)
         self._begin_all = dialect.compile(_BEGIN)
         self._tell_all = dialect.compile(TELL)
         self._ids = ids
@@ -208,8 +203,11 @@ class OutcomeStore:
         """
         if not outcome.late and self._recorded(work.db, outcome):
             return
-        row = (outcome.started_us, 0, outcome.execution_id, self._node, outcome.attempt, 1)
-        over = self._dialect.execute_many(work.db, self._end_late, [row]) > 0
+        of = (0, outcome.execution_id, self._node, outcome.attempt, 1)
+        over = (
+            self._dialect.execute_many(work.db, self._end_late, [(outcome.started_us, *of)]) > 0
+            or self._dialect.execute_many(work.db, self._end_late_before, [of]) > 0
+        )
         if not (over or outcome.late):
             work.rejected.append(outcome.execution_id)
 
@@ -269,6 +267,7 @@ class OutcomeStore:
             ended_at=outcome.ended_us,
             outcome=outcome.fate.value,
             error=None if outcome.error is None else dump(outcome.error),
+            still_running=int(outcome.still_running),
             **msgspec.structs.asdict(outcome.told or Told()),
         )
         _REOPEN.change(work.db, id=outcome.execution_id, ready_at=ready_at)

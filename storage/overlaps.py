@@ -13,8 +13,9 @@ from kalends.model import Fate, Reason
 from kalends.planning import Others, Standing
 from kalends.policies import Overlap, Policies
 from kalends.storage.cancelling import Mark, marks_of
-from kalends.storage.models import STILL_RUNNING, ExecutionRow
+from kalends.storage.models import ExecutionRow
 from kalends.storage.prepared import Prepared, hole
+from kalends.storage.running_on import run_on
 from kalends.work import Outcome, WrittenOff
 
 __all__ = [
@@ -134,13 +135,7 @@ def _is_over(outcome: Outcome | None, policies: Policies) -> bool:
 
 def called_off(db: peewee.Database, node: str) -> Ended:
     """What others have cancelled or terminated of a node's own executions."""
-    terminated = ExecutionRow.select(
-        ExecutionRow.id, ExecutionRow.event_id, ExecutionRow.attempt, ExecutionRow.ended_at
-    ).where(ExecutionRow.node == node, STILL_RUNNING, ExecutionRow.ended_at.is_null(False))
-    return Ended(
-        tuple(marks_of(db, node)),
-        tuple(WrittenOff(*row) for row in terminated.tuples().execute(db)),
-    )
+    return Ended(tuple(marks_of(db, node)), tuple(run_on(db, node)))
 
 
 def end_for_newer(

@@ -221,7 +221,7 @@ def _failure_of(text: str | None) -> Failure | None:
 @_readable
 def attempt_of(row: Sequence[Any]) -> Attempt:
     """The attempt of a row of ``ATTEMPT_COLUMNS``."""
-    _, number, node, claimed_at, started_at, ended_at, outcome, error, *told = row
+    _, number, node, claimed_at, started_at, ended_at, outcome, error, *told, runs_on = row
     attempt = Attempt(
         number=number,
         node=node,
@@ -230,6 +230,7 @@ def attempt_of(row: Sequence[Any]) -> Attempt:
         ended_at=None if ended_at is None else from_us(ended_at),
         outcome=Fate(outcome),
         error=_failure_of(error),
+        still_running=bool(runs_on),
     )
     return _with_told(attempt, *told)
 
@@ -283,6 +284,7 @@ def execution_of(row: Sequence[Any], earlier: Sequence[Attempt]) -> Execution:
             ended_at=None if ended_at is None else from_us(ended_at),
             outcome=Fate(fate),
             error=failure,
+            still_running=bool(still_running),
         )
         attempts.append(_with_told(last, *told))
     stored = None if result is None else _json_or(result, _UNREADABLE)

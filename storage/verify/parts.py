@@ -98,6 +98,7 @@ class Attempt(_Row, frozen=True, gc=False):
     started_at: int | None
     ended_at: int | None
     outcome: str
+    still_running: int
 
 
 _TABLES: dict[type[_Row], Any] = {

@@ -95,6 +95,9 @@ class RowCheck(msgspec.Struct, frozen=True):
         if item.started_at is not None and item.node is None:
             words = f"attempt {item.number} began, and no node had claimed it"
             self.findings.add(K.UNCLAIMED, event_id, words, item)
+        if item.still_running and (item.ended_at is None or item.node is None):
+            words = f"attempt {item.number} is said to run on, and has not ended on any node"
+            self.findings.add(K.COMBINATION, event_id, words, item)
         self._order(item, event_id, None, item, execution)
 
     # -- parts ---------------------------------------------------------------------------------

@@ -54,6 +54,10 @@ def on_gap(event: str, first: float, change: str, *kinds: ViolationKind, to: flo
     return Case(sql, set(kinds), event, "gaps", {"first": to or first})
 
 
+def on_attempts(change: str, *kinds: ViolationKind) -> Case:
+    return Case(f"UPDATE attempts SET {change}", set(kinds), "retried", "attempts", {})
+
+
 def on_event(event: str, change: str, *kinds: ViolationKind) -> Case:
     return Case(f"UPDATE events SET {change} WHERE id = :{event}", set(kinds), event, "events", {})
 
@@ -223,22 +227,19 @@ CASES = {
     "an attempt has number zero": Case(
         "UPDATE attempts SET number = 0", {K.ATTEMPTS}, "retried", "executions", {"due": 20}
     ),
+    "an attempt that runs on nowhere": on_attempts(
+        "still_running = 1, node = NULL, started_at = NULL", K.COMBINATION
+    ),
     "attempts with a hole and one too many": Case(
         "UPDATE attempts SET number = 0; "
         "INSERT INTO attempts SELECT execution_id, 2, node, claimed_at, started_at, ended_at, "
-        f"outcome, error, progress, note, log FROM attempts; UPDATE executions SET attempt = 3 "
+        f"outcome, error, progress, note, log, 0 FROM attempts; UPDATE executions SET attempt = 3 "
         f"WHERE {execution('retried', 20)}",
         {K.ATTEMPTS}, "retried", "executions", {"due": 20},
     ),
-    "an earlier attempt is under way": Case(
-        "UPDATE attempts SET outcome = 'running'", {K.COMBINATION}, "retried", "attempts", {}
-    ),
-    "an earlier attempt has no end": Case(
-        "UPDATE attempts SET ended_at = NULL", {K.COMBINATION}, "retried", "attempts", {}
-    ),
-    "an earlier attempt with a foreign word": Case(
-        "UPDATE attempts SET outcome = 'fine'", {K.WORD}, "retried", "attempts", {}
-    ),
+    "an earlier attempt is under way": on_attempts("outcome = 'running'", K.COMBINATION),
+    "an earlier attempt has no end": on_attempts("ended_at = NULL", K.COMBINATION),
+    "an earlier attempt with a foreign word": on_attempts("outcome = 'fine'", K.WORD),
     "an earlier attempt that nobody claimed": Case(
         f"UPDATE attempts SET node = NULL, started_at = {at(20)}",
         {K.UNCLAIMED}, "retried", "attempts", {},
@@ -313,7 +314,7 @@ CASES = {
     ),
     "an attempt of no execution": Case(
         "INSERT INTO attempts SELECT 'x', number, node, claimed_at, started_at, ended_at, "
-        "outcome, error, progress, note, log FROM attempts",
+        "outcome, error, progress, note, log, 0 FROM attempts",
         {K.ORPHAN}, None, "attempts", {"execution_id": "x"},
     ),
     "a tag of its own is missing": Case(
