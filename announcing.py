@@ -13,7 +13,7 @@ from typing import Any
 from kalends.clock import US, Clock, from_us
 from kalends.futures import Future
 from kalends.ids import IdSource
-from kalends.model import Fate, JournalEntry, JournalKind, Reason
+from kalends.model import Execution, Fate, JournalEntry, JournalKind, Reason
 from kalends.native import allocate_lock
 from kalends.notices import Notice, NoticeKind, Notices
 from kalends.storage.claims import Skipped
@@ -116,6 +116,22 @@ class Announcer:
             error=outcome.error,
             details={} if ready_at is None else {"ready_at": from_us(ready_at).isoformat()},
         )
+
+    def cancelled(self, execution: Execution) -> None:
+        """An execution that waited has ended, because somebody asked for it."""
+        if self._notices.wanted(NoticeKind.EXECUTION_ENDED):
+            self._notices.tell(
+                Notice(
+                    kind=NoticeKind.EXECUTION_ENDED.value,
+                    at=self._now(),
+                    event_id=execution.event_id,
+                    execution_id=execution.id,
+                    due=execution.due,
+                    attempt=len(execution.attempts) or None,
+                    fate=execution.fate,
+                    reason=execution.reason,
+                )
+            )
 
     def _terminated(self, ended: WrittenOff) -> None:
         self._notices.tell(

@@ -45,8 +45,13 @@ class Control:
 
     # -- calling off ---------------------------------------------------------------------------
 
-    def cancel(self, message: CancelExecution) -> Future[Execution]:
-        """Mark it, call off what is here, and answer with what has become of it by then."""
+    def cancel(
+        self, message: CancelExecution, on_ended: Callable[[Execution], None]
+    ) -> Future[Execution]:
+        """Mark it, call off what is here, and answer with what has become of it by then.
+
+        ``on_ended`` is called where this ends it in the ledger alone, once that is durable.
+        """
         now = self._runner.clock.now_us()
         stamp = self._stamp(now, message.author, message.note)
         answer: Future[Execution] = Future()
@@ -59,8 +64,10 @@ class Control:
         def committed(done: Future[Execution]) -> None:
             # On the writer's thread: whatever was claimed before is with the runner.
             unbegun = None
-            if done.error is None:
-                unbegun = self._call_off(message.execution_id, asked[0])
+            if done.value is not None and asked[0].held_by is not None:
+                unbegun = self._call_off(message.execution_id)
+            elif done.value is not None and asked[0].changed:
+                on_ended(done.value)
             if unbegun is None:
                 settle(done)
                 return
@@ -73,10 +80,8 @@ class Control:
         self._storage.write(unit).add_done_callback(committed)
         return answer
 
-    def _call_off(self, execution_id: str, asked: CancelAsked) -> Outcome | None:
+    def _call_off(self, execution_id: str) -> Outcome | None:
         """Tell the runner; the outcome of what had not begun here, if that it was."""
-        if asked.held_by is None:
-            return None
         # Where it is held elsewhere, there is nothing here.
         self._runner.cancel([execution_id], Reason.REQUESTED)
         outcome = self._runner.outbox.outcome_of(execution_id)

@@ -224,7 +224,7 @@ class ExecutionTrackerActor(Actor):
     @handles(CancelExecution)
     def cancel(self, message: CancelExecution) -> Future[Execution]:
         """End an execution, or have its job told to stop."""
-        return self._control.cancel(message)
+        return self._control.cancel(message, self._announcer.cancelled)
 
     # -- the lease -----------------------------------------------------------------------------
 

@@ -262,3 +262,33 @@ def test_a_shutdown_before_the_mark_is_found_ends_what_has_not_begun(
     assert (over.fate, over.reason, over.started_at) == ("cancelled", "requested", None)
     assert queued.id not in jobs.ran
     assert asks.verify().ok
+
+
+# -- told to subscribers -----------------------------------------------------------------------
+
+
+def test_whoever_listens_hears_once_of_each_that_was_cancelled(
+    make: Callable[..., Scheduler], jobs: Jobs, until: Callable[..., Any]
+) -> None:
+    scheduler = make(workers=1)
+    waiting = scheduler.trigger_now(add(scheduler, "boom", retries=3, retry_delay=3600.0).id)
+    until(lambda: scheduler.get_execution(waiting.id).ready_at)
+    running = run(scheduler, jobs, "heed")
+    queued = scheduler.trigger_now(add(scheduler, "boom").id)
+    heard: list[tuple[str | None, str, str | None, str | None]] = []
+    kinds = ["execution_ended", "execution_cancelled"]
+    with scheduler.subscribe(kinds=kinds) as subscription:
+        for execution in (waiting, queued, running):
+            scheduler.cancel_execution(execution.id, author="ada")
+        for _ in range(6):
+            notice = next(iter(subscription))
+            named = notice.execution_id or notice.details["execution_id"]
+            heard.append((named, notice.kind, notice.fate, notice.reason))
+    for execution in (waiting, queued, running):
+        mine = [
+            (kind, fate, reason) for named, kind, fate, reason in heard if named == execution.id
+        ]
+        assert sorted(mine, key=str) == [
+            ("execution_cancelled", None, None),
+            ("execution_ended", "cancelled", "requested"),
+        ]
