@@ -74,14 +74,14 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
 
     def log(self) -> None:
         """Log what was changed, and what was refused."""
-        for event in () if self.dry_run else self.refused:
+        for event in self.refused:
             _log.error(
                 "declared_event_refused",
                 event_name=event.name,
                 code=event.code,
                 error=event.message,
             )
-        if self.changes and not self.dry_run:
+        if self.changes:
             _log.info(
                 "schedules_reconciled",
                 application=self.application,

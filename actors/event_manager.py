@@ -155,7 +155,8 @@ class EventManagerActor(Actor):
     def _reconciled(self, found: Reconciliation, changed: Sequence[Event]) -> Reconciliation:
         # Somebody may have changed another one between the look and the transaction.
         self._changing.disarm([event.id for event in changed])
-        found.log()
+        if not found.dry_run:
+            found.log()
         return found
 
     @handles(GetEvent)

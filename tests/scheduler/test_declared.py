@@ -208,7 +208,11 @@ def test_a_name_that_is_taken_is_told_of_and_the_others_go_on(
     (refused,) = found.refused
     assert (refused.code, refused.event_id) == (ConflictError.code, world.event("taken").id)
     assert "adopt=True" in str(refused.message)
-    assert [entry["event_name"] for entry in logged if "refused" in entry["event"]][:1] == ["taken"]
+    refused_in_log = [entry for entry in logged if entry["event"] == "declared_event_refused"]
+    assert [entry["event_name"] for entry in refused_in_log] == ["taken"] * 2  # start, reconcile
+    logged.clear()
+    scheduler = world.deploy(code(taken={}, free={}))  # nothing is left to do, and it is told of
+    assert [entry["code"] for entry in logged if "refused" in entry["event"]] == ["CONFLICT"]
     assert world.event("taken").trigger == LONG
     assert actions(scheduler.reconcile(adopt=True)) == {"free": "kept", "taken": "updated"}
     event = world.event("taken")
