@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -62,3 +64,50 @@ def test_a_server_that_restarts_costs_time_and_nothing_else(
     assert "storage_degraded" in words
     assert "storage_recovered" in words
     assert "actor_crashed" not in words
+
+
+PROGRAM = """
+import sys
+if sys.argv[2] == "patched":
+    import gevent.monkey
+    gevent.monkey.patch_all()
+import os, threading
+from kalends import Registry, Scheduler, every
+
+registry, ran = Registry(), threading.Semaphore(0)
+registry.register(ran.release, "tick")
+
+def forked(look):
+    child = os.fork()
+    if child == 0:
+        try:
+            look()
+        except BaseException as error:
+            print(type(error).__name__, flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+
+with Scheduler(sys.argv[1], registry=registry, environ={}) as scheduler:
+    event = scheduler.schedule_event("tick", every(seconds=0.05), catch_up="all")
+    for _ in range(5):
+        assert ran.acquire(timeout=30)
+    for _ in range(3):
+        forked(lambda: scheduler.get_event(event.id))
+        assert ran.acquire(timeout=30)
+        assert scheduler.status().storage == "ok"
+    scheduler.pause_event(event.id)
+    print(scheduler.verify().violations, flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="fork")
+@pytest.mark.parametrize("host", ["plain", "patched"])
+def test_connections_cross_no_fork_and_the_scheduler_goes_on_in_a_patched_host_too(
+    url: str, host: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-W", "ignore", "-c", PROGRAM, url, host],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["ForkedError"] * 3 + ["()"]
