@@ -68,7 +68,7 @@ def test_a_server_that_restarts_costs_time_and_nothing_else(
 
 PROGRAM = """
 import sys
-if sys.argv[2] == "patched":
+if "patched" in sys.argv:
     import gevent.monkey
     gevent.monkey.patch_all()
 import os, threading
@@ -91,7 +91,7 @@ with Scheduler(sys.argv[1], registry=registry, environ={}) as scheduler:
     event = scheduler.schedule_event("tick", every(seconds=0.05), catch_up="all")
     for _ in range(5):
         assert ran.acquire(timeout=30)
-    for _ in range(3):
+    for _ in range(3 if "forks" in sys.argv else 0):
         forked(lambda: scheduler.get_event(event.id))
         assert ran.acquire(timeout=30)
         assert scheduler.status().storage == "ok"
@@ -100,14 +100,20 @@ with Scheduler(sys.argv[1], registry=registry, environ={}) as scheduler:
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="fork")
-@pytest.mark.parametrize("host", ["plain", "patched"])
-def test_connections_cross_no_fork_and_the_scheduler_goes_on_in_a_patched_host_too(
-    url: str, host: str
-) -> None:
+def run(url: str, how: str) -> list[str]:
+    """What the program prints."""
     done = subprocess.run(
-        [sys.executable, "-P", "-W", "ignore", "-c", PROGRAM, url, host],
+        [sys.executable, "-P", "-W", "ignore", "-c", PROGRAM, url, how],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.stderr == ""
-    assert done.stdout.splitlines() == ["ForkedError"] * 3 + ["()"]
+    return done.stdout.splitlines()
+
+
+def test_a_host_that_gevent_has_patched_is_a_host_like_others(url: str) -> None:
+    assert run(url, "patched") == ["()"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="fork")
+def test_connections_cross_no_fork_and_the_scheduler_goes_on(url: str) -> None:
+    assert run(url, "forks") == ["ForkedError"] * 3 + ["()"]
