@@ -194,8 +194,8 @@ class Real:
         )
         event_id = self.ids[step.event]
         asked = self.at_hand.list_journal(event_id=event_id, kind="event_backfilled").items
-        if asked and (step.event, asked[0].id) not in self.backfills:
-            self.backfills.append((step.event, asked[0].id))
+        mine = [(step.event, entry.id) for entry in asked]
+        self.backfills += [one for one in mine if one not in self.backfills]
 
     def cancel_backfill(self, step: Step) -> None:
         mine = [backfill_id for name, backfill_id in self.backfills if name == step.event]

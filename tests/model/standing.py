@@ -30,7 +30,9 @@ def expect(event: Event, instant: int, now: int) -> Expected:
     rule = event.rule_at(instant)
     due = rule.next_us(instant - 1) == instant
     found = Expected((), due, rule.previous_us(instant), rule.next_us(instant))
-    found.run = next((run for run in event.runs if run.due == instant), None)
+    runs = [run for run in event.runs if run.due == instant]
+    # One outside of the rule makes way for an instant of it.
+    found.run = min(runs, key=lambda run: run.manual, default=None)
     if found.run is None and due:
         found.told = event.told.get(instant)
     found.standings = _standings(event, found, instant, now)
