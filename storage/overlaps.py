@@ -98,6 +98,8 @@ def carry_out(
     """Cancel or terminate what there is of an event. What waits for a further attempt ends at once;
     what waits for its first one makes way where others are cancelled.
     """
+    if others is Others.STAY:
+        return Ended()
     told: list[str] = []
     terminated: list[WrittenOff] = []
     held = []

@@ -63,3 +63,19 @@ def test_of_what_waits_and_what_is_due_longer_only_one_is_claimed_at_a_time(make
     times = sorted((one.claimed_at, one.ended_at) for one in runs)
     assert len(runs) == 8 + 3
     assert all(later >= ended for (_, ended), (later, _) in itertools.pairwise(times) if ended)
+
+
+def test_trigger_now_leaves_alone_what_it_runs_beside_and_what_waits(make: Make) -> None:
+    scheduler = make(durations=60.0, failures=lambda due, attempt, rng: attempt == 1)
+    event = scheduler.schedule_event(
+        "tick", every(hours=1, anchor=START), overlap="allow_all", retries=1, retry_delay=30
+    )
+    scheduler.trigger_now(event.id)
+    scheduler.advance(61)  # it waits for its second attempt
+    scheduler.trigger_now(event.id)
+    scheduler.trigger_now(event.id)
+    found = scheduler.list_executions(event_id=event.id).items
+    assert [one.fate for one in found] == [Fate.PENDING] * 3
+    assert not any(one.cancel_requested for one in found)
+    scheduler.advance(600)
+    assert scheduler.count_executions(event_id=event.id, fate=Fate.SUCCEEDED) == 3
