@@ -217,6 +217,13 @@ regex.match: timed_out, TimeoutError: took longer than 0.5 seconds
 and on: 25 primes
 """
 
+GREENLETS_AND_COROUTINES = """1000 greenlets and 1000 coroutines waited at once
+the slow one: timed_out
+no room: skipped (queue_full)
+no room: skipped (queue_full)
+streams closed: 2
+"""
+
 CANCEL_AND_PROGRESS = """here: 499 of 1000
 asked to stop: True ended: False
 cancelled requested
@@ -236,6 +243,7 @@ EXPECTED = {
     "restart_an_actor.py": re.escape(RESTART_AN_ACTOR),
     "test_your_schedule.py": TEST_YOUR_SCHEDULE,
     "month_end_closing.py": re.escape(MONTH_END_CLOSING),
+    "greenlets_and_coroutines.py": re.escape(GREENLETS_AND_COROUTINES),
     "jobs_in_processes.py": re.escape(JOBS_IN_PROCESSES),
     "retries_and_timeouts.py": re.escape(RETRIES_AND_TIMEOUTS),
     "a_daylight_saving_night.py": re.escape(A_DAYLIGHT_SAVING_NIGHT),
