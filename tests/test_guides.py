@@ -18,6 +18,7 @@ import pytest
 
 import kalends
 from kalends import errors
+from kalends.jobs.executors.thread import ThreadExecutor
 from kalends.storage import sqlite_file
 from kalends.storage.postgres import troubles
 from kalends.testing import VirtualScheduler
@@ -51,6 +52,7 @@ def words() -> Iterator[dict[str, Any]]:
     with VirtualScheduler(registry=registry, start=start, concurrency_limits=limits) as scheduler:
         names = {name: getattr(kalends, name) for name in kalends.__all__}
         span = {"start": start.add(days=1), "end": start.add(days=60)}
+        names["ThreadExecutor"] = ThreadExecutor
         yield {**names, **span, "scheduler": scheduler, "job": registry.job}
 
 
