@@ -42,11 +42,15 @@ def comparisons() -> Iterator[tuple[str, str]]:
             yield f"{peer}: {cells[0]}", cells[1]
 
 
+def work(*_args: object, **_kwargs: object) -> None:
+    """A job that every executor of functions finds."""
+
+
 @pytest.fixture(scope="module")
 def words() -> Iterator[dict[str, Any]]:
     """What the second column may name: the public names, a scheduler that runs, two instants."""
     registry = kalends.Registry()
-    registry.register(lambda *_args, **_kwargs: None, "work")
+    registry.register(work, "work")
     start = pendulum.datetime(2027, 1, 4)
     limits = {"reports": 3}
     with VirtualScheduler(registry=registry, start=start, concurrency_limits=limits) as scheduler:
