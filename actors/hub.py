@@ -191,12 +191,14 @@ class Hub:
     def after(self, seconds: float, callback: Callable[[], None]) -> Timer:
         """Call back in ``seconds`` of the clock's monotonic time; on and from the hub's thread."""
         self._sweep()
-        deadline = self.clock.monotonic() + max(0.0, seconds)
-        timer = Timer(deadline, callback, self._count_cancelled)
+        timer = Timer(self._deadline(max(0.0, seconds)), callback, self._count_cancelled)
         heapq.heappush(self._timers, (timer.deadline, next(self._serial), timer))
         if timer.deadline < self._armed_for:
             self._arm()
         return timer
+
+    def _deadline(self, seconds: float) -> float:
+        return self.clock.monotonic() + seconds
 
     def _count_cancelled(self) -> None:
         self._cancelled += 1

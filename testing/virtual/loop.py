@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -16,7 +17,20 @@ from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-__all__ = ["VirtualLoop"]
+from kalends.clock import US
+
+__all__ = ["VirtualLoop", "whole_us"]
+
+
+def whole_us(seconds: float) -> int:
+    """The first whole microsecond that is not before ``seconds``, whatever these were added up of:
+    virtual time stands nowhere between two.
+    """
+    return math.ceil(seconds * US - _ROUNDED)
+
+
+_ROUNDED = 0.01
+"""Microseconds by which a sum of seconds may be off, after as much as ten years of them."""
 
 
 class _Callback:
@@ -145,7 +159,7 @@ class VirtualLoop:
 
     def arm(self, after: float, timer: _Timer) -> None:
         """Have a timer fire ``after`` seconds from now."""
-        due = self._monotonic() + max(0.0, after)
+        due = whole_us(self._monotonic() + max(0.0, after)) / US
         heapq.heappush(self._timers, (due, next(self._serial), timer))
 
     def next_timer(self) -> float | None:

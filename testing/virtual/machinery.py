@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import math
 import random
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,6 +21,7 @@ from kalends.native import Thread, get_ident
 from kalends.settings import Settings
 from kalends.storage.nodes import Process
 from kalends.testing.virtual.executor import Script, VirtualExecutor
+from kalends.testing.virtual.loop import whole_us
 from kalends.testing.virtual.process import VirtualProcess
 from kalends.testing.virtual.world import VirtualFuture
 
@@ -99,10 +99,13 @@ class VirtualHub(Hub):
         if self._timers and self._timers[0][0] <= self.clock.monotonic():
             self.call(self._fire_timers)
 
+    def _deadline(self, seconds: float) -> float:
+        return whole_us(super()._deadline(seconds)) / US
+
     def _next_wake(self) -> int | None:
         while self._timers and self._timers[0][2].callback is None:
             heapq.heappop(self._timers)
-        return math.ceil(self._timers[0][0] * US) if self._timers else None
+        return round(self._timers[0][0] * US) if self._timers else None
 
     def stop(self, timeout: float) -> bool:
         """The process ends with its system."""

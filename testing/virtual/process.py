@@ -7,7 +7,6 @@ of it runs again: what was not committed is undone, nobody is told, nothing is d
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -116,7 +115,7 @@ class VirtualProcess:
     def next_wake(self) -> int | None:
         """When something is to happen here, in microseconds of monotonic time."""
         timer = self.loop.next_timer()
-        first = None if timer is None else math.ceil(timer * US)
+        first = None if timer is None else round(timer * US)
         for ask in self.wakes:
             wake = ask()
             if wake is not None and (first is None or wake < first):

@@ -13,6 +13,7 @@ import pytest
 from kalends import (
     AskTimeout,
     NotInitialized,
+    Registry,
     StorageRefused,
     ValidationFailed,
     every,
@@ -185,3 +186,18 @@ def test_listings_of_more_than_a_page_are_read_to_the_end() -> None:
     simulation = simulate(events, START, START.add(hours=20))
     assert len(simulation.executions) == len(simulation.of("minute")) == 1200
     assert len({execution.due for execution in simulation.executions}) == 1200
+
+
+def test_what_is_played_ends_exactly_its_duration_after_it_began() -> None:
+    registry = Registry()
+    registry.register(lambda: None, "work")
+    begins = [START.add(microseconds=4_020_752_731 + 977 * step) for step in range(50)]
+    with VirtualScheduler(start=START, registry=registry, durations=89.0) as scheduler:
+        scheduler.schedule_events(
+            [{"job": "work", "trigger": once(at), "name": f"{at}"} for at in begins]
+        )
+        scheduler.advance(7200)
+        ran = scheduler.list_executions(limit=100).items
+    assert len(ran) == 50
+    took = {(run.ended_at - run.started_at).total_seconds() for run in ran}  # type: ignore[operator]  # all have run
+    assert took == {89.0}
