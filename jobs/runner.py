@@ -214,7 +214,8 @@ class Runner:
             following = self._tasks.remove(task)
         if not late:
             log_failure(task.claim.job, outcome)
-        self._go_on(rested, [following])
+        if rested or following is not None:
+            self._go_on(rested, [following])
 
     def refuse(self, task: Task, error: KalendsError) -> None:
         """A task cannot begin."""

@@ -81,6 +81,7 @@ class VirtualExecutor:
         self._started = False
         self._stopped = False
         self._idle: Future[None] | None = None
+        self._filling = False
 
     @property
     def running(self) -> int:
@@ -137,6 +138,13 @@ class VirtualExecutor:
     # -- one task ------------------------------------------------------------------------------
 
     def _fill(self) -> None:
+        self._filling = True
+        try:
+            self._begin_all()
+        finally:
+            self._filling = False
+
+    def _begin_all(self) -> None:
         while self._started and self.running < self.capacity:
             task = self._queue.pop()
             if task is None:
@@ -201,7 +209,7 @@ class VirtualExecutor:
         self._tasks.pop(task, None)
         self._stops.pop(task, None)
         self._released.discard(task)
-        if self._queue:
+        if self._queue and not self._filling:
             self._process.call(self._fill)
         if self._idle is not None and not self._tasks:
             self._idle.resolve(None)
