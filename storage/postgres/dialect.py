@@ -120,6 +120,8 @@ class PostgresDialect(Dialect):
         try:
             db.connect()
             db.connection().execute(self._session(read_only).encode())
+            if not read_only:
+                self._listen(db.connection())
         except BaseException as error:
             if not db.is_closed():
                 db.close()
@@ -128,8 +130,6 @@ class PostgresDialect(Dialect):
             self._pause = min(self._pause * 2, _PAUSE_LIMIT)
             raise
         self._last_failure, self._pause = None, _PAUSE_FIRST
-        if not read_only:
-            self._listen(db.connection())
 
     def _listen(self, connection: psycopg.Connection[Any]) -> None:
         """Others' commits notify."""
