@@ -290,8 +290,8 @@ class Heartbeat(Message, frozen=True):
     """Renew this node's lease."""
 
 
-class LookAround(Message, frozen=True):
-    """See whether other processes have changed the ledger."""
+class OthersCommitted(Message, frozen=True):
+    """Other processes have changed the ledger."""
 
 
 # -- to the loop -------------------------------------------------------------------------------

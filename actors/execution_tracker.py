@@ -32,10 +32,10 @@ from kalends.messages import (
     ListExecutions,
     ListGaps,
     ListOverdue,
-    LookAround,
     MakeReport,
     MarkRunning,
     Message,
+    OthersCommitted,
     OutcomesReady,
     OutcomesRecorded,
     OutcomesRefused,
@@ -122,7 +122,7 @@ class ExecutionTrackerActor(Actor):
                 self.heartbeat(Heartbeat())
             self.jobs_begun(JobsBegun())
             self.tell_self(OutcomesReady())
-            self._look_again()
+            self._storage.watch(lambda: self.tell_self(OthersCommitted()))
 
     # -- outcomes ------------------------------------------------------------------------------
 
@@ -256,25 +256,11 @@ class ExecutionTrackerActor(Actor):
         elif done.error is not None and not isinstance(done.error, KalendsError):
             self.fail(done.error)
 
-    @handles(LookAround)
-    def look_around(self, message: LookAround) -> None:
-        """Where other processes have committed something, it may be due, or about what runs here.
-
-        A refusal of the storage is met again at the next look.
-        """
-        self._storage.others_committed().add_done_callback(self._looked_around)
-        self._look_again()
-
-    def _look_again(self) -> None:
-        if self._storage.look_every is not None:
-            self.after(self._storage.look_every, LookAround())
-
-    def _looked_around(self, done: Future[bool]) -> None:
-        if done.value:
-            self._tell_loop(ClaimDue())
-            self._storage.read(self._nodes.called_off).add_done_callback(self._called_off)
-        elif done.error is not None and not isinstance(done.error, KalendsError):
-            self.fail(done.error)
+    @handles(OthersCommitted)
+    def others_committed(self, message: OthersCommitted) -> None:
+        """Something may be due by it, or be about what runs here."""
+        self._tell_loop(ClaimDue())
+        self._storage.read(self._nodes.called_off).add_done_callback(self._called_off)
 
     def _called_off(self, done: Future[Ended]) -> None:
         """Other nodes have cancelled or terminated what runs here."""

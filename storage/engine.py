@@ -29,12 +29,14 @@ class Storage:
     ways.
     """
 
-    look_every: float | None = 0.2
+    look_every: float | None = 0.25
     """Seconds between two looks for what other processes have committed; None: nobody looks."""
 
     def __init__(self, dialect: Dialect, *, readers: int = 2, writer: Writer | None = None) -> None:
         """``readers=0``: the writer answers queries as well. ``writer``: None makes a thread."""
         self.dialect = dialect
+        if dialect.shares_connections:
+            self.look_every = None  # there is nobody else
         self._writer = Writer("kalends-writer", dialect) if writer is None else writer
         self.health = self._writer.health
         self._readers: list[Worker] = []
@@ -103,8 +105,15 @@ class Storage:
         """
         return self._writer.submit(Chore(self.dialect.upkeep))
 
+    def watch(self, on_others: Callable[[], None]) -> None:
+        """Call ``on_others``, on the writer's thread, after other processes have committed
+        something: within ``look_every`` seconds, or when a transaction that is longer has ended.
+        """
+        if self.look_every is not None:
+            self._writer.watch(on_others, self.look_every)
+
     def others_committed(self) -> Future[bool]:
-        """Whether other processes may have changed the ledger since this was last asked."""
+        """Whether other processes may have changed the ledger since anybody last looked."""
         return self._writer.submit(Chore(self.dialect.others_committed))
 
     def on_commit(self, listener: Callable[[], None]) -> None:

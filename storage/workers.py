@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import peewee
 
+from kalends.clock import SystemClock
 from kalends.errors import NotInitialized, StorageUnavailable
 from kalends.futures import Future, failed
 from kalends.logs import get_log
@@ -157,9 +158,13 @@ class Worker:
                 return []
             self._sleeping = True
             if not self._queue and not self._closing:
-                self._wake.acquire()
+                self._wait()
             self._sleeping = False
         return [self._queue.popleft() for _ in range(min(len(self._queue), self._group))]
+
+    def _wait(self) -> None:
+        """Sleep until somebody rouses the thread."""
+        self._wake.acquire()
 
     def work(self, db: peewee.Database, group: list[tuple[Unit[Any], Future[Any]]]) -> None:
         """Run the group, each query on one state of the database, and resolve its futures. Must not
@@ -199,6 +204,34 @@ class Writer(Worker):
         """Called after each commit, when all who waited for it have their answers."""
         self.commits = 0
         self.units = 0
+        self._clock = SystemClock()
+        self._on_others: Callable[[], None] | None = None
+        self._look_every = self._look_at = 0.0
+
+    def watch(self, on_others: Callable[[], None], every: float) -> None:
+        """Call ``on_others`` where other processes have committed something; see
+        ``Storage.watch``.
+        """
+        self._look_every, self._on_others = every, on_others
+        self._rouse()  # it may have gone to sleep for ever
+
+    def _wait(self) -> None:
+        if self._on_others is None:
+            super()._wait()
+        elif not self._wake.acquire(timeout=self._look_every):
+            assert self._db is not None
+            with self._guard:
+                self._look(self._db)
+
+    def _look(self, db: peewee.Database) -> None:
+        self._look_at = self._clock.monotonic() + self._look_every
+        try:
+            self.pick_up(db)
+            changed = self._dialect.others_committed(db)
+        except Exception:  # noqa: BLE001  (the next transaction meets it, and says so)
+            return
+        if changed and self._on_others is not None:
+            self._on_others()
 
     def work(self, db: peewee.Database, group: list[tuple[Unit[Any], Future[Any]]]) -> None:
         """Commit the units of the group, then do its chores, which want no transaction."""
@@ -212,6 +245,8 @@ class Writer(Worker):
                     future.resolve(None, self._dialect.unavailable(error) or error)
                 else:
                     future.resolve(value)
+        if self._on_others is not None and self._clock.monotonic() >= self._look_at:
+            self._look(db)
 
     def _commit(self, db: peewee.Database, group: list[tuple[Unit[Any], Future[Any]]]) -> None:
         """Commit the group; where one unit voids the transaction, run the others without it."""
