@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from kalends.clock import from_us
@@ -110,14 +111,16 @@ def test_the_last_words_of_a_job_that_ran_on_after_its_time_are_taken(ledger: Le
     assert execution.progress == 1.0
 
 
-def test_the_last_words_of_an_attempt_that_was_followed_by_another_change_nothing(
+def test_the_last_words_of_an_attempt_that_was_followed_by_another_are_not_kept(
     ledger: Ledger,
 ) -> None:
     claim = begin(ledger, **RETRIES)
     ledger.record(ledger.outcome(claim, Fate.TIMED_OUT, still_running=True, told=HALF))
-    before = ledger.execution(claim.id)
+    (before,) = ledger.execution(claim.id).attempts
     ledger.record(ledger.outcome(claim, took=5.0, late=True, told=ALL))
-    assert ledger.execution(claim.id) == before
+    (after,) = ledger.execution(claim.id).attempts
+    assert after == msgspec.structs.replace(before, still_running=False)
+    assert before.still_running
 
 
 @pytest.mark.parametrize("log", ["{", "[]", '[0,[["a",1,2]]]', '"text"'])
