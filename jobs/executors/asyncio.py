@@ -138,9 +138,12 @@ class _OwnLoop(LaneThread):
         self._tasks = Coroutines()
 
     def _run(self) -> None:
-        # At its end the runner cancels whatever jobs have left behind.
+        # At its end the runner cancels whatever jobs have left behind, and waits for that.
         with asyncio.Runner() as runner:
-            runner.run(self._main())
+            try:
+                runner.run(self._main())
+            finally:
+                self._owner.lane_gone(self)
 
     async def _main(self) -> None:
         loop = asyncio.get_running_loop()

@@ -162,7 +162,7 @@ class Task:
     """One attempt to run: the claim, its job (None: the worker imports it), and who to tell."""
 
     __slots__ = (
-        "_book", "called_off", "calling", "cancelled", "claim", "deadline_us", "executor", "herald",
+        "_book", "_ended", "called_off", "calling", "cancelled", "claim", "deadline_us", "executor", "herald",
         "job", "key", "owner", "reported", "started_us", "state", "stops_at",
         "withdrawn",
     )  # fmt: skip
@@ -196,6 +196,7 @@ class Task:
         """The owner's; executors do not look at it."""
         self.reported = False
         """The owner's."""
+        self._ended = False
 
     def logbook(self) -> Logbook:
         """What its job has told; it is made when that begins to tell."""
@@ -374,6 +375,9 @@ class Task:
         kinds: tuple[str, ...] = (),
         ask: Ask | None = None,
     ) -> None:
+        if self._ended:  # it was lost before, with its lane
+            return
+        self._ended = True
         claim = self.claim
         outcome = Outcome(
             claim=claim,

@@ -271,6 +271,29 @@ def test_a_job_that_stops_the_loop_of_the_executor_ends_what_runs_there_and_othe
     assert owner.wait(3)[-1].result == '"kalends-asyncio"'
 
 
+def test_where_a_job_stops_the_loop_and_another_withstands_that_what_comes_begins_elsewhere(
+    make: Make, owner: RecordingOwner
+) -> None:
+    over = threading.Event()
+
+    async def withstands() -> None:
+        while not over.is_set():
+            try:
+                await asyncio.sleep(0.001)
+            except asyncio.CancelledError:
+                continue
+
+    async def stop() -> None:
+        asyncio.get_running_loop().stop()
+
+    executor = make()
+    executor.submit([owner.task(1, withstands), owner.task(2, stop)])
+    owner.wait(2)
+    executor.submit([owner.task(3, thread_name)])
+    assert owner.wait(3)[-1].result == '"kalends-asyncio"'
+    over.set()
+
+
 def test_what_a_job_has_left_behind_is_cancelled_at_the_end_of_the_executors_own_loop(
     owner: RecordingOwner,
 ) -> None:
