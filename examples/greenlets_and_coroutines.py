@@ -17,7 +17,7 @@ import pendulum
 
 import kalends
 from kalends import Scheduler, once
-from kalends.jobs.executors.asyncio import AsyncioExecutor
+from kalends.jobs.executors import AsyncioExecutor
 
 NOW = pendulum.now("UTC")
 POLLS, CALLS = 1_000, 1_000

@@ -16,7 +16,7 @@ import pendulum
 
 import kalends
 from kalends import Event, Execution, Scheduler, once
-from kalends.jobs.executors.process import ProcessExecutor
+from kalends.jobs.executors import ProcessExecutor
 
 
 @kalends.job("primes.count", executor="process")

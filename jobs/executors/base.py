@@ -162,8 +162,8 @@ class Task:
     """One attempt to run: the claim, its job (None: the worker imports it), and who to tell."""
 
     __slots__ = (
-        "_book", "_ended", "called_off", "calling", "cancelled", "claim", "deadline_us", "executor", "herald",
-        "job", "key", "owner", "reported", "started_us", "state", "stops_at",
+        "_book", "_ended", "called_off", "calling", "cancelled", "claim", "deadline_us", "executor",
+        "herald", "job", "key", "owner", "reported", "started_us", "state", "stops_at",
         "withdrawn",
     )  # fmt: skip
 
