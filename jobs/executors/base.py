@@ -163,8 +163,7 @@ class Task:
 
     __slots__ = (
         "_book", "_ended", "called_off", "calling", "cancelled", "claim", "deadline_us", "executor",
-        "herald", "job", "key", "owner", "reported", "started_us", "state", "stops_at",
-        "withdrawn",
+        "herald", "job", "key", "owner", "reported", "started_us", "state", "stops_at", "withdrawn",
     )  # fmt: skip
 
     def __init__(self, claim: Claim, job: Job | None, owner: TaskOwner) -> None:
