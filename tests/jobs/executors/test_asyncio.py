@@ -201,7 +201,7 @@ def test_a_job_that_keeps_the_others_from_their_turn_is_noticed_and_when_written
     gate = threading.Event()
 
     async def selfish() -> None:
-        gate.wait(10)
+        gate.wait(60)
 
     stuck = owner.task(1, selfish)
     executor.submit([stuck])
@@ -211,7 +211,7 @@ def test_a_job_that_keeps_the_others_from_their_turn_is_noticed_and_when_written
     executor.submit([owner.task(2, thread_name)])
     assert owner.outcomes == []
     executor.release(stuck)
-    owner.wait(1)
+    assert owner.wait(1)[0].execution_id == "x2"
     gate.set()
     owner.wait(2)
 

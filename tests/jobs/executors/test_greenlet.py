@@ -157,7 +157,7 @@ def test_a_job_that_keeps_the_others_from_their_turn_is_noticed_with_its_stack(
     gate = threading.Event()
 
     def selfish() -> None:
-        gate.wait(10)
+        gate.wait(60)
 
     executor.submit([owner.task(1, selfish), owner.task(2, lambda: 2)])
     stalls = until(lambda: [it for it in logged if it["event"] == "hub_stalled"])
@@ -177,7 +177,7 @@ def test_when_a_job_was_written_off_and_blocks_for_ever_what_comes_begins_on_ano
     executor = make(10, stall_after=0.02)
     gate = threading.Event()
     beside = owner.task(1, lambda: gevent.sleep(0))
-    stuck = owner.task(2, lambda: gate.wait(10) and "late")
+    stuck = owner.task(2, lambda: gate.wait(60) and "late")
     executor.submit([stuck, beside])
     owner.wait_begun(1)
     executor.release(stuck)
@@ -197,7 +197,7 @@ def test_only_so_many_threads_are_left_behind(
     executor = make(2, stall_after=0.02)
     gate = threading.Event()
     for n in range(4):
-        task = owner.task(n, lambda: gate.wait(10) and None)
+        task = owner.task(n, lambda: gate.wait(60) and None)
         executor.submit([task])
         owner.wait_begun(n + 1)
         executor.release(task)
