@@ -30,15 +30,20 @@ class IdSource:
         self._rng = rng or random.Random(random.SystemRandom().getrandbits(128))
         self._lock = allocate_lock()
         self._stamp = 0
+        self._head = "00000000-0000-7"
+        """What all ids of one millisecond begin with."""
 
     def __call__(self) -> str:
         """The next id."""
         with self._lock:
             stamp = max(self._clock.now_us() // 1000 << 12, self._stamp + 1)
+            if stamp >> 12 != self._stamp >> 12:
+                bits = f"{stamp >> 12:012x}"
+                self._head = f"{bits[:8]}-{bits[8:]}-7"
             self._stamp = stamp
-            tail = self._rng.getrandbits(62)
-        bits = f"{stamp >> 12:012x}7{stamp & 0xFFF:03x}{tail | 0x8000000000000000:016x}"
-        return f"{bits[:8]}-{bits[8:12]}-{bits[12:16]}-{bits[16:20]}-{bits[20:]}"
+            head, tail = self._head, self._rng.getrandbits(62)
+        bits = f"{stamp & 0xFFF:03x}{tail | 0x8000000000000000:016x}"
+        return f"{head}{bits[:3]}-{bits[3:7]}-{bits[7:]}"
 
 
 def check_id(value: object, path: str) -> str:
