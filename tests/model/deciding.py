@@ -95,7 +95,9 @@ class Deciding(Attempting):
         higher priority first, then what has waited longest; then all else that is due.
         """
         before = self._begun
-        ready = sorted(self._heads(), key=lambda run: (-run.event.policies.priority, run.ready_at))
+        ready = sorted(
+            self._heads(), key=lambda run: (-run.event.policies.priority, run.ready_at, run.due)
+        )
         for run in ready:
             if run.event.policies.concurrency_limit is None:
                 self._take(run)

@@ -57,11 +57,14 @@ class Reference(Backfilling):
         self.settle()
 
     def _give_up(self, event: Event) -> None:
-        for run in event.held:
+        held = event.held
+        for run in held:
             if run.armed and run.ready_at > self.now:
                 self._give_back_one(run)  # the clock was set back: its time has not come
             else:
                 self._lose(run)
+        if any(run.fate == "lost" for run in held):
+            self._count_failures(event)
 
     def _lose(self, run: Run) -> None:
         policies = run.event.policies
@@ -75,7 +78,6 @@ class Reference(Backfilling):
             run.wait(run.ready_at)
         else:
             run.end("lost", "process_died")
-            self._count_failures(run.event)
 
     def jump(self, us: int) -> None:
         """The wall clock is set; no time passes."""
