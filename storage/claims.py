@@ -91,6 +91,8 @@ class _Round:
         self.taken: list[Claim] = []
         self.begun: set[str] = set()
         """The events of which something that was due begins."""
+        self.freed = False
+        """Whether places have become free, perhaps of limits that were looked at before."""
         self.told: list[str] = []
         self.terminated: list[WrittenOff] = []
         self.skipped: list[Skipped] = []
@@ -151,7 +153,7 @@ class ClaimStore:
         claims = this.taken + self._write(this)
         # What was to make way, for an instant that is not to run after all, is looked at again.
         decided = {event_id for _, event_id, *_ in this.batch.advances}
-        more |= any(one.makes_way(now) and one.event_id in decided for one in found)
+        more |= this.freed or any(one.makes_way(now) and one.event_id in decided for one in found)
         rest = left(db, now, horizon)
         return Claimed(
             tuple(claims),
@@ -203,6 +205,10 @@ class ClaimStore:
                 *(((-one.priority, one.ready_at), one) for one in mine),
                 *(((-priority, columns[6]), columns) for *columns, priority in rows),
             ]
+            full = len(rows) >= most > 0
+            if full:  # there may be more that is due: what comes behind these waits for its turn
+                last = sorted((-row[-1], row[6]) for row in rows)[most - 1]
+                entries = [entry for entry in entries if entry[0] <= last]
             begun = len(this.taken)
             for _, entry in sorted(entries, key=lambda entry: entry[0]):
                 if isinstance(entry, Waiting):
@@ -211,7 +217,7 @@ class ClaimStore:
                     self._plan_one(this, entry, begun=True)
             # An event that has taken a place just now may have been beyond the rows.
             took = len(this.taken) > begun
-            more |= len(rows) >= most > 0 and (took or bool(this.rooms.of(name)))
+            more |= full and (took or bool(this.rooms.of(name)))
         return more
 
     # -- what is due ---------------------------------------------------------------------------
@@ -260,6 +266,7 @@ class ClaimStore:
         this.told += ended.told
         this.terminated += ended.terminated
         this.rooms.take(policies.concurrency_limit, -ended.freed)
+        this.freed |= bool(self._limits) and ended.freed > 0
 
     def _quarantine(self, this: _Round, event_id: str, error: BaseException) -> None:
         evidence = f"{type(error).__name__}: {error}"

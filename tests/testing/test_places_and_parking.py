@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import pendulum
 
@@ -79,3 +80,39 @@ def test_trigger_now_leaves_alone_what_it_runs_beside_and_what_waits(make: Make)
     assert not any(one.cancel_requested for one in found)
     scheduler.advance(600)
     assert scheduler.count_executions(event_id=event.id, fate=Fate.SUCCEEDED) == 3
+
+
+def test_places_that_an_event_without_a_limit_sets_free_are_given_away_at_once(make: Make) -> None:
+    scheduler = make(durations=60.0, concurrency_limits={"one": 1})
+    event = scheduler.schedule_event(
+        "tick", every(seconds=10, anchor=START), concurrency_limit="one"
+    )
+    waits = scheduler.schedule_event("tick", once(START.add(seconds=12)), concurrency_limit="one")
+    scheduler.advance(15)
+    scheduler.update_event(event.id, concurrency_limit=None, overlap="terminate_other")
+    scheduler.advance(5)
+    (begun,) = scheduler.list_executions(event_id=waits.id).items
+    assert begun.claimed_at == START.add(seconds=20)
+
+
+def test_what_is_due_for_longer_goes_before_what_waits_also_behind_what_is_missed(
+    make: Make,
+) -> None:
+    long = {"long": 30.0, "missed": 1.0, "due": 1.0, "moved": 1.0}
+    scheduler = make(durations=long, concurrency_limits={"one": 1})
+
+    def limited(name: str, second: int, **policies: Any) -> str:
+        rule = once(START.add(seconds=second))
+        event = scheduler.schedule_event(
+            "tick", rule, name=name, concurrency_limit="one", **policies
+        )
+        return event.id
+
+    limited("long", 1)
+    limited("missed", 2, catch_up="skip")
+    due, moved = limited("due", 6), limited("moved", 60)
+    scheduler.move_next(moved, START.add(seconds=20))
+    scheduler.advance(40)
+    (first,) = scheduler.list_executions(event_id=due).items
+    (second,) = scheduler.list_executions(event_id=moved).items
+    assert (first.started_at, second.started_at) == (START.add(seconds=31), START.add(seconds=32))
