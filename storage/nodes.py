@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 import peewee
@@ -20,20 +20,20 @@ from peewee import fn
 from kalends.errors import ValidationFailed
 from kalends.ids import IdSource
 from kalends.logs import get_log
-from kalends.model import EventStatus, Fate, JournalKind, Reason
-from kalends.policies import Delivery, Policies
+from kalends.model import EventStatus, JournalKind
+from kalends.policies import Policies
 from kalends.storage.accounts import Held, give_back
 from kalends.storage.cancelling import end_called_off
 from kalends.storage.downtime import note_alive, tell_downtime
 from kalends.storage.journal import Stamp, write_entry
-from kalends.storage.models import AttemptRow, EventRow, ExecutionRow, NodeRow
+from kalends.storage.models import EventRow, ExecutionRow, NodeRow
 from kalends.storage.overlaps import Ended, called_off
 from kalends.storage.paging import first_row
 from kalends.storage.prepared import Prepared, hole
+from kalends.storage.rescuing import rescue_execution
 from kalends.storage.rows import load_policies
 from kalends.storage.running_on import gone
 from kalends.storage.streaks import pause_after_failures
-from kalends.storage.told import NOTHING_TOLD
 from kalends.work import Claim
 
 __all__ = ["NodeStore", "Process", "Rescue", "ThisProcess", "place_of_this_process"]
@@ -265,7 +265,7 @@ class NodeStore:
         reopened = 0
         lost: dict[str, tuple[str, Policies]] = {}
         for *row, event_id, due, manual, mark in list(query.tuples().execute(db)):
-            execution_id, ready_at, attempt, _, started_at, text, status = row
+            execution_id, ready_at, attempt, claimed_at, started_at, text, status = row
             policies = None if status == EventStatus.DELETED else _readable(text)
             if mark:
                 end_called_off(db, execution_id, mark, now=now)
@@ -274,7 +274,16 @@ class NodeStore:
                 held = Held(execution_id, event_id, due, attempt, bool(manual))
                 give_back(db, [held], node, now=now)
                 reopened += 1
-            elif self._rescue_one(db, node, row, policies, now):
+            elif rescue_execution(
+                db,
+                execution_id,
+                attempt=attempt,
+                node=node,
+                claimed_at=claimed_at,
+                started_at=started_at,
+                policies=policies,
+                now=now,
+            ):
                 reopened += 1
             else:
                 lost[execution_id] = (event_id, policies or Policies())
@@ -294,58 +303,12 @@ class NodeStore:
         ]
         return Rescue((node,), reopened, len(lost), tuple(paused))
 
-    def _rescue_one(
-        self, db: peewee.Database, node: str, row: Any, policies: Policies | None, now: int
-    ) -> bool:
-        """Free one execution; True where it will be attempted again."""
-        execution_id, _, attempt, claimed_at, started_at, *_ = row
-        this = ExecutionRow.id == execution_id
-        if policies is None or not _outlives(db, policies, execution_id):
-            ExecutionRow.update(
-                fate=Fate.LOST.value, reason=Reason.PROCESS_DIED.value, ended_at=now
-            ).where(this).execute(db)
-            return False
-        told = ExecutionRow.progress, ExecutionRow.note, ExecutionRow.log
-        progress, note, log = first_row(db, ExecutionRow.select(*told).where(this)) or (None,) * 3
-        AttemptRow.insert(
-            execution_id=execution_id,
-            number=attempt,
-            node=node,
-            claimed_at=claimed_at,
-            started_at=started_at,
-            ended_at=now,
-            outcome=Fate.LOST.value,
-            progress=progress,
-            note=note,
-            log=log,
-        ).execute(db)
-        ExecutionRow.update(
-            node=None,
-            fate=Fate.PENDING.value,
-            started_at=None,
-            ready_at=fn.COALESCE(ExecutionRow.ready_at, ExecutionRow.due),
-            **NOTHING_TOLD,
-        ).where(this).execute(db)
-        return True
-
 
 def _readable(text: str | None) -> Policies | None:
     try:
         return None if text is None else load_policies(text)
     except ValidationFailed:
         return None
-
-
-def _outlives(db: peewee.Database, policies: Policies, execution_id: str) -> bool:
-    """Whether an execution survives the loss of its attempt, which is one more beside the earlier
-    ones.
-    """
-    earlier = AttemptRow.select(fn.COUNT(AttemptRow.number)).where(
-        AttemptRow.execution_id == execution_id, AttemptRow.outcome == Fate.LOST.value
-    )
-    row = first_row(db, earlier)
-    lost = 1 + (0 if row is None else int(row[0]))
-    return policies.delivery is Delivery.AT_LEAST_ONCE and lost < policies.max_attempts
 
 
 def place_of_this_process() -> str:
