@@ -20,7 +20,8 @@ from kalends.actors.proxies import ExecutionsProxy, HousekeeperProxy, LoopProxy
 from kalends.clock import Clock, SystemClock, from_us
 from kalends.definitions import DefinitionChecker
 from kalends.errors import ValidationFailed
-from kalends.jobs.executors.base import Executor, ExecutorStatus
+from kalends.jobs.executors.base import Executor
+from kalends.jobs.executors.bounds import ExecutorStatus
 from kalends.jobs.executors.choice import choose_executors
 from kalends.jobs.registry import Registry, default_registry
 from kalends.lifecycle import Lifecycle

@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from kalends.clock import SystemClock
 from kalends.errors import KalendsError, ValidationFailed, did_you_mean
-from kalends.jobs.executors.base import Executor, ExecutorStatus, Task
+from kalends.jobs.executors.base import Executor, Task
+from kalends.jobs.executors.bounds import ExecutorStatus
 from kalends.jobs.registry import Registry, check_fit
 from kalends.logs import get_log
 
 __all__ = ["Dispatcher"]
 
 _log = get_log()
+_LAST_S = 1.0
+"""Seconds for jobs to end that are interrupted when the deadline of a stop has passed."""
 _LOOK_EVERY = 0.05
 """Seconds until a wait for running jobs looks again how much time is left."""
 
@@ -100,16 +103,16 @@ class Dispatcher:
         """Stop the job of a task that was handed over, where its executor can."""
         return task.executor is not None and task.executor.interrupt(task)
 
-    def end(self, tasks: Iterable[Task], timeout: float) -> None:
-        """After ``stop``: interrupt what still runs, and wait ``timeout`` seconds for as much of it
-        as is being stopped.
+    def end(self, tasks: Iterable[Task]) -> None:
+        """After ``stop``: interrupt what still runs, and wait a moment for as much of it as is
+        being stopped.
         """
         stopping = {
             task.executor.name: task.executor
             for task in tasks
             if self.interrupt(task) and task.executor
         }
-        _stop(stopping.values(), timeout)
+        _stop(stopping.values(), _LAST_S)
 
     # -- which executor ------------------------------------------------------------------------
 

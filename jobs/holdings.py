@@ -87,6 +87,8 @@ class Holdings:
     def abandon(self) -> list[Task]:
         """Listen no more to what runs: all of it, what was written off last."""
         begun, late = list(self.begun.values()), list(self.late.values())
+        for task in begun + late:
+            task.drop()
         for task in begun:
             self.remove(task)
         for task in late:

@@ -43,7 +43,8 @@ from kalends.clock import US, Clock
 from kalends.errors import ForkedError, KalendsError, NotInitialized
 from kalends.futures import current_pid
 from kalends.jobs.dispatcher import Dispatcher
-from kalends.jobs.executors.base import Executor, ExecutorStatus, Task
+from kalends.jobs.executors.base import Executor, Task
+from kalends.jobs.executors.bounds import ExecutorStatus
 from kalends.jobs.failures import log_failure
 from kalends.jobs.holdings import Holdings
 from kalends.jobs.lines import State
@@ -59,8 +60,6 @@ from kalends.work import Begun, Claim, Outcome, Told, WrittenOff
 __all__ = ["Begun", "Keeps", "Runner"]
 
 _log = get_log()
-_LAST_S = 1.0
-"""Seconds for jobs to end that are interrupted when the deadline of a stop has passed."""
 
 
 class Runner:
@@ -132,7 +131,7 @@ class Runner:
         with self._lock:
             begun = [task.claim for task in self._tasks.begun.values()]
             left = self._tasks.abandon()
-        self._dispatcher.end(left, _LAST_S)
+        self._dispatcher.end(left)
         return unbegun + begun
 
     def halt(self) -> None:

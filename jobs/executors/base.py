@@ -44,8 +44,6 @@ from collections.abc import Callable, Sequence
 from contextvars import Context
 from typing import Any, Protocol
 
-import msgspec
-
 from kalends.clock import US, Clock
 from kalends.errors import KalendsError
 from kalends.jobs.answers import Answer, Returned, answer_of, answer_of_error
@@ -59,7 +57,7 @@ from kalends.native import allocate_lock
 from kalends.retrying import Ask
 from kalends.work import Begun, Claim, Outcome, Told
 
-__all__ = ["Executor", "ExecutorStatus", "Task", "TaskOwner"]
+__all__ = ["Executor", "Task", "TaskOwner"]
 
 
 class Executor(Protocol):
@@ -117,18 +115,6 @@ class Executor(Protocol):
 
     def stop(self, timeout: float) -> list[str]:
         """End within ``timeout`` seconds; the ids of executions that have not ended."""
-
-
-class ExecutorStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """An executor as it is now."""
-
-    name: str
-    capacity: int
-    """How many jobs can run at once."""
-    running: int
-    queue_limit: int
-    """How many can wait for a place."""
-    queued: int
 
 
 class TaskOwner(Protocol):
@@ -196,6 +182,7 @@ class Task:
         self.reported = False
         """The owner's."""
         self._ended = False
+        """True once its end was told, or is not wanted."""
 
     def logbook(self) -> Logbook:
         """What its job has told; it is made when that begins to tell."""
@@ -323,13 +310,21 @@ class Task:
         """Ask for the right to call the job, immediately before doing so."""
         return self.owner.begin(self)
 
+    def drop(self) -> None:
+        """Nobody wants to hear any more how it ends."""
+        self._ended = True
+
     def succeed(self, value: object) -> None:
         """The job returned ``value``."""
+        if self._ended:  # what is not told need not be put into words
+            return
         ended = self._ended_us()
         self._answered(answer_of(value, self.owner.result_limit), ended)
 
     def fail(self, error: BaseException) -> None:
         """The job raised ``error``. Where it was called off before, that is how it stopped."""
+        if self._ended:
+            return
         ended = self._ended_us()
         self._answered(answer_of_error(error, self.owner.failure_limit), ended)
 
@@ -374,7 +369,7 @@ class Task:
         kinds: tuple[str, ...] = (),
         ask: Ask | None = None,
     ) -> None:
-        if self._ended:  # it was lost before, with its lane
+        if self._ended:
             return
         self._ended = True
         claim = self.claim
