@@ -91,6 +91,8 @@ class _Round:
         self.taken: list[Claim] = []
         self.begun: set[str] = set()
         """The events of which something that was due begins."""
+        self.making_way: set[str] = set()
+        """The events of which something waits that a newer instant is to take the place of."""
         self.freed = False
         """Whether places have become free, perhaps of limits that were looked at before."""
         self.told: list[str] = []
@@ -141,6 +143,7 @@ class ClaimStore:
         if first.ready:
             found = ready(db, now=now, horizon=horizon, full=rooms.full(), limit=limit)
         waiting = [one for one in found if not one.makes_way(now)]
+        this.making_way = {one.event_id for one in found if one.makes_way(now)}
         for one in waiting:
             if one.limit_name not in self._limits:
                 self._take(this, one)
@@ -213,8 +216,13 @@ class ClaimStore:
             for _, entry in sorted(entries, key=lambda entry: entry[0]):
                 if isinstance(entry, Waiting):
                     self._take(this, entry)
-                else:
-                    self._plan_one(this, entry, begun=True)
+                    continue
+                decided = len(this.batch.advances)
+                self._plan_one(this, entry, begun=True)
+                if entry[0] in this.making_way and len(this.batch.advances) > decided:
+                    # What was to make way for it is perhaps not to: it may be the first in line.
+                    more = True
+                    break
             # An event that has taken a place just now may have been beyond the rows.
             took = len(this.taken) > begun
             more |= full and (took or bool(this.rooms.of(name)))

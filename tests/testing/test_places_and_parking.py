@@ -10,6 +10,7 @@ import pendulum
 
 from kalends import Fate, every, once
 from kalends.testing import VirtualScheduler
+from kalends.triggers import Trigger
 
 START = pendulum.datetime(2027, 1, 1, tz="UTC")
 Make = Callable[..., VirtualScheduler]
@@ -116,3 +117,36 @@ def test_what_is_due_for_longer_goes_before_what_waits_also_behind_what_is_misse
     (first,) = scheduler.list_executions(event_id=due).items
     (second,) = scheduler.list_executions(event_id=moved).items
     assert (first.started_at, second.started_at) == (START.add(seconds=31), START.add(seconds=32))
+
+
+def test_a_retry_that_need_not_make_way_after_all_goes_before_what_came_later(make: Make) -> None:
+    scheduler = make(
+        durations={"long": 100.0, "short": 27.0, "again": 1.0, "later": 1.0},
+        failures={"again": lambda due, attempt, rng: attempt == 1},
+        concurrency_limits={"two": 2},
+    )
+
+    def limited(name: str, rule: Trigger, **policies: Any) -> str:
+        event = scheduler.schedule_event(
+            "tick", rule, name=name, concurrency_limit="two", **policies
+        )
+        return event.id
+
+    limited("long", once(START.add(seconds=0.5)))
+    limited("short", once(START.add(seconds=3)))
+    again = limited(
+        "again",
+        every(seconds=19, anchor=START.add(seconds=1)),
+        overlap="cancel_other",
+        catch_up="skip",
+        retries=1,
+        retry_delay=8,
+        retry_jitter=0.0,
+    )
+    later = limited("later", once(START.add(minutes=9)))
+    scheduler.move_next(later, START.add(seconds=25))
+    scheduler.advance(35)
+    first = scheduler.list_executions(event_id=again, descending=False).items[0]
+    (second,) = scheduler.list_executions(event_id=later).items
+    assert (first.fate, first.started_at) == (Fate.SUCCEEDED, START.add(seconds=30))
+    assert second.started_at == START.add(seconds=31)
