@@ -114,8 +114,11 @@ class Deciding(Attempting):
             for _, _, one in sorted(shared, key=lambda item: item[:2]):
                 if isinstance(one, Run):
                     self._take(one)
-                else:
-                    self._decide(one)
+                    continue
+                decided = self._begun
+                self._decide(one)
+                if one.policies.overlap == "cancel_other" and self._begun != decided:
+                    return True  # what was to make way for it may be the first in line now
         for event in self._due_events():
             if event.policies.concurrency_limit is None:
                 self._decide(event)
