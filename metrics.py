@@ -24,11 +24,15 @@ __all__ = ["SchedulerMetrics"]
 
 _LATENESS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0, 3600.0)
 _DURATION = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
-_STATES = ("starting", "running", "degraded", "failed", "stopping", "stopped")
+_STATES = ("new", "starting", "running", "degraded", "failed", "stopping", "stopped", "forked")
 
 
 class SchedulerMetrics(Collector):
-    """The metrics of the schedulers it watches. ``registry=None``: it is registered nowhere."""
+    """The metrics of the schedulers it watches. ``registry=None``: it is registered nowhere.
+
+    One is enough for any number of schedulers: a second one on the same registry is refused with
+    ``ConflictError``.
+    """
 
     def __init__(self, registry: CollectorRegistry | None = REGISTRY) -> None:
         self._watched: dict[str, tuple[Scheduler, _Counting]] = {}
@@ -53,7 +57,17 @@ class SchedulerMetrics(Collector):
             by_job, buckets=_DURATION, registry=None,
         )  # fmt: skip
         if registry is not None:
+            self._register(registry)
+
+    def _register(self, registry: CollectorRegistry) -> None:
+        try:
             registry.register(self)
+        except ValueError as error:
+            raise ConflictError(
+                "the registry has metrics of these names already: watch(scheduler, name) with the "
+                "SchedulerMetrics that is there, or pass another registry",
+                path="registry",
+            ) from error
 
     def watch(self, scheduler: Scheduler, name: str = "default") -> None:
         """Count what this scheduler does from now on, also before it is started and when it is
@@ -79,19 +93,22 @@ class SchedulerMetrics(Collector):
     # -- what prometheus_client asks -----------------------------------------------------------
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: to be registered must not cost a look at every scheduler."""
-        return ()
+        """The metrics without samples: to be registered must not cost a look at a scheduler."""
+        for counted in self._counted():
+            yield from counted.describe()
+        yield from _Gauges().families
 
     def collect(self) -> Iterator[Metric]:
         """What was counted, and how the schedulers are now."""
-        for counted in (
-            self.executions, self.retries, self.skipped, self.lateness, self.duration,
-        ):  # fmt: skip
+        for counted in self._counted():
             yield from counted.collect()
         gauges = _Gauges()
         for name, (scheduler, _) in list(self._watched.items()):
             gauges.read(name, scheduler)
         yield from gauges.families
+
+    def _counted(self) -> tuple[Counter | Histogram, ...]:
+        return self.executions, self.retries, self.skipped, self.lateness, self.duration
 
 
 class _Counting(Sink):

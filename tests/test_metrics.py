@@ -172,3 +172,25 @@ def test_a_name_is_taken_once(jobs: Registry) -> None:
     metrics.watch(scheduler)
     with pytest.raises(ConflictError):
         metrics.watch(scheduler)
+
+
+def test_a_second_collector_on_one_registry_is_refused(
+    jobs: Registry, registry: CollectorRegistry
+) -> None:
+    SchedulerMetrics(registry).watch(Scheduler(":memory:", registry=jobs))
+    with pytest.raises(ConflictError) as refused:
+        SchedulerMetrics(registry)
+    assert refused.value.details["path"] == "registry"
+    assert generate_latest(registry).decode().count('kalends_open_claims{scheduler="default"}') == 1
+    SchedulerMetrics(CollectorRegistry())
+
+
+def test_an_alarm_sees_a_scheduler_that_was_never_started(
+    jobs: Registry, registry: CollectorRegistry
+) -> None:
+    scheduler = Scheduler(":memory:", registry=jobs)
+    SchedulerMetrics(registry).watch(scheduler)
+    assert Scrape(registry)("state", state="new") == 1.0
+    with scheduler:
+        assert Scrape(registry)("state", state="new") == 0.0
+    assert Scrape(registry)("state", state="stopped") == 1.0
