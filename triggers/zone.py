@@ -23,6 +23,9 @@ from kalends.triggers.tzif import ZoneData, footer_transitions, load
 
 __all__ = ["Spans", "Zone", "zone"]
 
+_OF_THE_MACHINE = frozenset({"localtime", "posixrules", "factory"})
+"""Files of a zone database that are no zones: what they say is up to each machine."""
+
 _HORIZONS = (2_100, 2_500, 10_000)
 """The years up to which a table is made at first, on demand, and at last."""
 
@@ -139,15 +142,22 @@ class Zone:
 
 def zone(name: object) -> Zone:
     """The zone of an IANA name such as ``Europe/Oslo``; ``ValidationFailed`` for every other
-    value."""
+    value, and for names that stand for the zone of the machine: a rule means the same everywhere.
+    """
     if not isinstance(name, str):
         raise ValidationFailed(
             f"tz must be the name of a time zone, not {type(name).__name__}", path="tz"
         )
+    if name.casefold() in _OF_THE_MACHINE:
+        raise ValidationFailed(
+            f"tz: {name!r} depends on the machine; name the zone, such as 'Europe/Oslo'",
+            path="tz",
+            value=name,
+        )
     try:
         return _load(name[:200])
     except (ValueError, LookupError, OSError, struct.error):
-        near = did_you_mean(name, _names())
+        near = did_you_mean(name, _likely(name))
         raise ValidationFailed(
             f"tz: there is no time zone {name[:60]!r}{near}", path="tz", value=name[:60]
         ) from None
@@ -159,6 +169,15 @@ def _load(name: str) -> Zone:
     return Zone(name, load(name))
 
 
+def _likely(name: str) -> list[str]:
+    """What may have been meant: the same in other letters, or the name of a place. Abbreviations
+    that look alike may lie hours apart."""
+    same = [known for known in _names() if known.casefold() == name.casefold()]
+    return same or [known for known in _names() if "/" in known and not known.startswith("Etc/")]
+
+
 @lru_cache(maxsize=1)
 def _names() -> list[str]:
-    return sorted(zoneinfo.available_timezones())
+    return sorted(
+        known for known in zoneinfo.available_timezones() if known.casefold() not in _OF_THE_MACHINE
+    )

@@ -10,8 +10,9 @@ import zoneinfo
 import pytest
 
 from kalends.clock import US
+from kalends.errors import ValidationFailed
 from kalends.triggers import tzif
-from kalends.triggers.zone import Zone
+from kalends.triggers.zone import Zone, zone
 
 _TYPES = [(3_600, False), (7_200, True)]
 _STAMPS = [(1_000_000_000, 1), (1_010_000_000, 0)]
@@ -114,3 +115,26 @@ def test_without_system_files_the_tzdata_package_is_read(monkeypatch: pytest.Mon
     assert packaged.footer == listed.footer
     with pytest.raises(KeyError):
         tzif.load("Mars/Phobos")
+
+
+@pytest.mark.parametrize("name", ["localtime", "posixrules", "Factory", "LOCALTIME"])
+def test_a_name_that_depends_on_the_machine_is_refused(name: str) -> None:
+    with pytest.raises(ValidationFailed, match="depends on the machine") as refused:
+        zone(name)
+    assert refused.value.details["path"] == "tz"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        ("local", ""),
+        ("CEST", ""),
+        ("factor", ""),
+        ("Europe/Olso", " (did you mean 'Europe/Oslo'?)"),
+        ("utc ", ""),
+    ],
+)
+def test_a_hint_names_a_place_or_nothing(wrong: str, hint: str) -> None:
+    with pytest.raises(ValidationFailed) as refused:
+        zone(wrong)
+    assert str(refused.value).endswith(f"there is no time zone {wrong!r}{hint}")
