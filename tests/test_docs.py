@@ -251,6 +251,22 @@ def test_the_settings_page_has_every_setting_with_its_default_and_range() -> Non
     assert all(row[3] for row in rows)
 
 
+def test_a_default_that_is_named_in_prose_is_the_default() -> None:
+    defaults = {
+        **msgspec.structs.asdict(kalends.Policies()),
+        **msgspec.structs.asdict(kalends.Settings()),
+    }
+    named = re.compile(r"`([a-z_]+)` (?:seconds )?\(([0-9][0-9,.]*)( s| days)?\)")
+    found = 0
+    for file in sorted(DOCS.glob("**/*.md")):
+        for name, number, unit in named.findall(file.read_text(encoding="utf-8")):
+            if name in defaults:
+                default = float(number.replace(",", "")) * (86_400 if unit == " days" else 1)
+                assert default == defaults[name], (file.name, name)
+                found += 1
+    assert found > 8
+
+
 def test_the_architecture_page_has_every_refusal_with_its_code() -> None:
     public = [getattr(errors, name) for name in errors.__all__]
     classes = [
