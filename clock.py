@@ -16,7 +16,7 @@ import pendulum
 
 from kalends.errors import ValidationFailed
 
-__all__ = ["MAX_US", "MIN_US", "US", "Clock", "SystemClock", "from_us", "to_us"]
+__all__ = ["MAX_US", "MIN_US", "US", "Clock", "SystemClock", "check_range", "from_us", "to_us"]
 
 US = 1_000_000
 """Microseconds in a second."""
@@ -80,7 +80,8 @@ class SystemClock:
 def to_us(value: object, path: str = "instant") -> int:
     """Microseconds of an instant given as an aware ``datetime`` (or ``pendulum.DateTime``).
 
-    Raises ``ValidationFailed`` for naive datetimes (no zone is guessed) and for every other type.
+    Raises ``ValidationFailed`` for naive datetimes (no zone is guessed), for those that UTC puts
+    before the year 1 or after the year 9999, and for every other type.
     """
     if not isinstance(value, dt.datetime):
         raise ValidationFailed(
@@ -93,7 +94,15 @@ def to_us(value: object, path: str = "instant") -> int:
         )
     # The plain subtraction: pendulum's own builds an Interval, at twenty times the cost.
     since = dt.datetime.__sub__(value, _EPOCH)
-    return (since.days * 86_400 + since.seconds) * US + since.microseconds
+    us = (since.days * 86_400 + since.seconds) * US + since.microseconds
+    return check_range(us, path)
+
+
+def check_range(us: int, path: str) -> int:
+    """``us`` itself, if it lies in the years 1 to 9999 of UTC."""
+    if not MIN_US <= us <= MAX_US:
+        raise ValidationFailed(f"{path} lies outside the years 1 to 9999 in UTC", path=path)
+    return us
 
 
 def from_us(us: int) -> pendulum.DateTime:

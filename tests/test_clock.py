@@ -57,3 +57,15 @@ def test_the_system_clock_reads_the_machine_and_never_needs_telling() -> None:
     assert clock.monotonic() >= before
     assert clock.real_seconds(2.5) == 2.5
     clock.on_change(lambda: None)()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        dt.datetime(9999, 12, 31, 23, tzinfo=dt.timezone(dt.timedelta(hours=-5))),
+        dt.datetime(1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=14))),
+    ],
+)
+def test_what_utc_puts_outside_the_years_1_to_9999_is_refused(value: dt.datetime) -> None:
+    with pytest.raises(ValidationFailed, match="since lies outside the years 1 to 9999 in UTC"):
+        to_us(value, "since")

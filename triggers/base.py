@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import pendulum
 
-from kalends.clock import MAX_US, MIN_US, from_us, to_us
+from kalends.clock import from_us, to_us
 from kalends.errors import ValidationFailed
 from kalends.refusals import checking
 
@@ -32,7 +32,6 @@ __all__ = [
     "MAX_DEPTH",
     "Trigger",
     "check_depth",
-    "check_range",
     "datetime_call",
     "iso",
     "operand",
@@ -230,13 +229,6 @@ def datetime_call(us: int) -> str:
     while len(parts) > 3 and parts[-1] == 0:
         parts.pop()
     return f"pendulum.datetime({', '.join(map(str, parts))})"
-
-
-def check_range(us: int, path: str) -> int:
-    """``us`` itself, if it lies in the years 1 to 9999 of UTC."""
-    if not MIN_US <= us <= MAX_US:
-        raise ValidationFailed(f"{path} lies outside the years 1 to 9999 in UTC", path=path)
-    return us
 
 
 def operand(rule: Trigger) -> str:

@@ -10,12 +10,11 @@ from typing import Any
 
 import pendulum
 
-from kalends.clock import MAX_US, MIN_US, from_us
+from kalends.clock import MAX_US, MIN_US, check_range, from_us
 from kalends.errors import ValidationFailed
 from kalends.triggers.base import (
     Trigger,
     check_depth,
-    check_range,
     datetime_call,
     iso,
     operand,

@@ -17,10 +17,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from kalends.clock import US, to_us
+from kalends.clock import US, check_range, to_us
 from kalends.errors import ValidationFailed
 from kalends.refusals import checking
-from kalends.triggers.base import check_range, datetime_call, iso
+from kalends.triggers.base import datetime_call, iso
 from kalends.triggers.calendar_words import describe_calendar
 from kalends.triggers.cron_words import dst_words
 from kalends.triggers.day_sets import WEEKDAY_NAMES, weekday_number

@@ -13,10 +13,10 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from kalends.clock import MAX_US, MIN_US, US, to_us
+from kalends.clock import MAX_US, MIN_US, US, check_range, to_us
 from kalends.errors import ValidationFailed
 from kalends.refusals import checking
-from kalends.triggers.base import Trigger, check_range, datetime_call, iso
+from kalends.triggers.base import Trigger, datetime_call, iso
 
 __all__ = ["UNITS", "Interval", "every"]
 

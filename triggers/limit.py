@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from kalends.clock import MAX_US, MIN_US
+from kalends.clock import MAX_US, MIN_US, check_range
 from kalends.errors import ValidationFailed
 from kalends.triggers.base import (
     Trigger,
     check_depth,
-    check_range,
     datetime_call,
     iso,
     operand,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from kalends.clock import to_us
+from kalends.clock import check_range, to_us
 from kalends.refusals import checking
-from kalends.triggers.base import Trigger, check_range, datetime_call, iso
+from kalends.triggers.base import Trigger, datetime_call, iso
 
 __all__ = ["Once", "once"]
 

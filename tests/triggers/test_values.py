@@ -284,7 +284,7 @@ STORED: dict[Any, Any] = {
         ({"v": 1, "type": "once"}, "trigger.at"),
         ({"v": 1, "type": "once", "at": "tomorrow"}, "trigger.at"),
         ({"v": 1, "type": "once", "at": "2026-01-01T00:00:00"}, "trigger.at"),
-        ({"v": 1, "type": "once", "at": "9999-12-31T23:59:59-23:00"}, "at"),
+        ({"v": 1, "type": "once", "at": "9999-12-31T23:59:59-23:00"}, "trigger.at"),
         ({"v": 1, "type": "every"}, "period"),
         ({"v": 1, "type": "every", "minutes": "5"}, "minutes"),
         ({"v": 1, "type": "every", "minutes": 5, "anchor": 5}, "trigger.anchor"),
