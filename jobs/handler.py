@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from kalends.errors import ValidationFailed
 from kalends.jobs.context import logbook_here
 from kalends.logs import ROOT
 
@@ -19,6 +20,15 @@ class JobLogHandler(logging.Handler):
     a job starts by hand has none. What ``current().log`` logs is written down without it, and
     Kalends' own log lines are not a job's: loggers named ``kalends`` and below are passed over.
     """
+
+    def __init__(self, level: int | str = logging.NOTSET) -> None:
+        """Raises ``ValidationFailed`` for a level that ``logging`` does not know."""
+        try:
+            super().__init__(level)
+        except (TypeError, ValueError) as error:
+            raise ValidationFailed(
+                "level must be one that logging knows, such as 'INFO'", path="level"
+            ) from error
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record down."""

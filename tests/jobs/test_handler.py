@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
-from kalends import JobLogHandler
+from kalends import JobLogHandler, ValidationFailed
 from kalends.jobs.context import current
 from kalends.work import Outcome
 
@@ -187,3 +187,10 @@ def test_a_record_that_cannot_be_formatted_is_logging_s_own_trouble(
     outcome = run(lambda: app.warning("%d", "no number"))
     assert (outcome.fate, lines(outcome)) == ("succeeded", [])
     assert len(troubled) == 1
+
+
+@pytest.mark.parametrize("level", ["x", None, 1.5])
+def test_a_level_that_logging_does_not_know_is_refused(level: Any) -> None:
+    with pytest.raises(ValidationFailed) as refusal:
+        JobLogHandler(level)
+    assert refusal.value.details["path"] == "level"
