@@ -12,11 +12,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 
-from kalends.clock import MAX_US, MIN_US, US, to_us
+from kalends.clock import MAX_US, MIN_US, US, check_range, to_us
 from kalends.errors import ValidationFailed
 from kalends.native import allocate_lock
+from kalends.validation import shown
 
-__all__ = ["ManualClock"]
+__all__ = ["ManualClock", "microseconds"]
 
 _SPAN = MAX_US - MIN_US + 1
 """Further than from one end of time to the other."""
@@ -29,7 +30,8 @@ class ManualClock:
     """
 
     def __init__(self, start: dt.datetime | int = 0) -> None:
-        self._wall = start if isinstance(start, int) else to_us(start, "start")
+        wall = start if isinstance(start, int) else to_us(start, "start")
+        self._wall = check_range(wall, "start")
         self._monotonic_us = 0
         self._slept_us = 0
         self._lock = allocate_lock()
@@ -84,11 +86,10 @@ class ManualClock:
     def advance(self, seconds: float) -> None:
         """Let ``seconds`` pass, on both clocks.
 
-        Raises ``ValidationFailed`` for a step back in time.
+        Raises ``ValidationFailed`` for a step back in time, or beyond its end: then none passes.
         """
-        if not seconds >= 0.0:
-            raise ValidationFailed("time does not go back: use jump()", path="seconds")
-        step = self._step(seconds)
+        step = self._step_on(seconds)
+        self._check(step)
         if self._driver is None:
             self.move(step)
         else:
@@ -96,16 +97,15 @@ class ManualClock:
 
     def jump(self, seconds: float) -> None:
         """Set the wall clock forward, or back where ``seconds`` is negative. No time passes."""
-        self._move(self._step(seconds), monotonic=False)
+        self._move(microseconds(seconds, "seconds"), monotonic=False)
 
     def suspend(self, seconds: float) -> None:
         """Have the machine sleep for ``seconds``: wall time passes, monotonic time does not.
 
         Raises ``ValidationFailed`` for a step back in time.
         """
-        if not seconds >= 0.0:
-            raise ValidationFailed("time does not go back: use jump()", path="seconds")
-        step = self._step(seconds)
+        step = self._step_on(seconds)
+        self._check(step)
         self._slept_us += step
         self._move(step, monotonic=False)
 
@@ -117,13 +117,19 @@ class ManualClock:
         """Have ``advance`` call ``driver(microseconds)``, which is to move so far, in steps."""
         self._driver = driver
 
-    def _step(self, seconds: float) -> int:
-        return round(seconds * US) if abs(seconds) < _SPAN / US else _SPAN
+    def _step_on(self, seconds: float) -> int:
+        step = microseconds(seconds, "seconds")
+        if seconds < 0:
+            raise ValidationFailed("time does not go back: use jump()", path="seconds")
+        return step
+
+    def _check(self, step: int) -> None:
+        if not MIN_US <= self._wall + step <= MAX_US:
+            raise ValidationFailed("the clock ends at the years 1 and 9999", path="seconds")
 
     def _move(self, step: int, *, monotonic: bool) -> None:
         with self._lock:
-            if not MIN_US <= self._wall + step <= MAX_US:
-                raise ValidationFailed("the clock ends at the years 1 and 9999", path="seconds")
+            self._check(step)
             self._wall += step
             if monotonic:
                 self._monotonic_us += step
@@ -132,3 +138,17 @@ class ManualClock:
                 callbacks += self._jumps.values()
         for callback in callbacks:
             callback()
+
+
+def microseconds(seconds: object, path: str) -> int:
+    """Seconds in microseconds; what is longer than all of time is as long as that and a bit.
+
+    Raises ``ValidationFailed`` for what is no number.
+    """
+    kind = type(seconds)
+    if not issubclass(kind, int | float) or kind is bool or seconds != seconds:  # noqa: PLR0124
+        raise ValidationFailed(f"{path} must be a number, not {shown(seconds)}", path=path)
+    assert isinstance(seconds, int | float)
+    if abs(seconds) < _SPAN / US:
+        return round(seconds * US)
+    return _SPAN if seconds > 0 else -_SPAN

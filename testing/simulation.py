@@ -17,6 +17,7 @@ import pendulum
 
 from kalends.clock import from_us, to_us
 from kalends.errors import ValidationFailed
+from kalends.jobs.codec import type_name
 from kalends.model import Event, EventStatus, Execution, Fate, Gap, JournalEntry, Reason
 from kalends.report import Report
 from kalends.scheduler import Scheduler
@@ -78,6 +79,11 @@ def simulate(
         registry = StandInRegistry(events.registry)
         values = {**_settings_of(events), "executors": events._own_executors, **values}
     else:
+        if not isinstance(events, Iterable):
+            raise ValidationFailed(
+                f"events must be a list of mappings or a Scheduler, not {type_name(events)}",
+                path="events",
+            )
         definitions, registry = list(events), StandInRegistry()
     scheduler = VirtualScheduler(
         start=start,
@@ -207,6 +213,10 @@ def _check_names(durations: Any, failures: Any, events: Sequence[Event]) -> None
 
 def _checked(outages: Iterable[Outage], begin: int, finish: int) -> Iterator[Outage]:
     """The outages, once it is sure that they follow each other within the time simulated."""
+    if not isinstance(outages, Iterable):
+        raise ValidationFailed(
+            f"outages must be pairs of instants, not {type_name(outages)}", path="outages"
+        )
     checked, last = [], begin
     for place, pair in enumerate(outages):
         path = f"outages[{place}]"

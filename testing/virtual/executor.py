@@ -23,6 +23,7 @@ from kalends.futures import Future
 from kalends.jobs.executors.asyncio import Coroutines
 from kalends.jobs.executors.base import Executor, Task
 from kalends.jobs.executors.queue import TaskQueue
+from kalends.testing.clock import microseconds
 from kalends.testing.virtual.coroutines import VirtualEventLoop
 from kalends.testing.virtual.process import VirtualProcess
 from kalends.work import Claim
@@ -223,8 +224,9 @@ def _throw(task: Task, greenlet: gevent.Greenlet[..., None]) -> None:
 def sleep(seconds: float) -> None:
     """Inside a job that runs in virtual time: let so many seconds pass there.
 
-    Raises ``ValidationFailed`` for a negative number. In a thread of real time it really sleeps.
+    Raises ``ValidationFailed`` for what is no number, or a negative one. In a thread of
+    real time it really sleeps.
     """
-    if not seconds >= 0.0:
+    if microseconds(seconds, "seconds") < 0:
         raise ValidationFailed("seconds must not be negative", path="seconds")
     gevent.sleep(seconds)

@@ -20,6 +20,7 @@ import pendulum
 
 from kalends.clock import from_us
 from kalends.errors import ValidationFailed
+from kalends.jobs.codec import type_name
 from kalends.jobs.executors.base import Executor
 from kalends.jobs.registry import Registry
 from kalends.scheduler import Scheduler
@@ -27,7 +28,7 @@ from kalends.settings import Settings
 from kalends.storage import open_storage
 from kalends.storage.dialect import Dialect
 from kalends.system import System
-from kalends.testing.clock import ManualClock
+from kalends.testing.clock import ManualClock, microseconds
 from kalends.testing.ledger import FateCount, count_fates, dump
 from kalends.testing.script import JobScript
 from kalends.testing.virtual.executor import Script
@@ -85,10 +86,16 @@ class VirtualScheduler(Scheduler):
     ) -> None:
         if sum(given is not None for given in (start, clock, world)) > 1:
             raise ValidationFailed("give one of start, clock and world", path="world")
+        if world is not None and not isinstance(world, World):
+            raise ValidationFailed(f"world must be a World, not {type_name(world)}", path="world")
         if settings is None:
             settings = Settings.load(environ={}, **{**_QUIET, **values})
             values = {}
-        self.world = World(start or START, seed=seed, clock=clock) if world is None else world
+        self.world = (
+            World(START if start is None else start, seed=seed, clock=clock)
+            if world is None
+            else world
+        )
         self.clock = self.world.clock
         super().__init__(
             database,
@@ -189,6 +196,7 @@ class VirtualScheduler(Scheduler):
 
         Raises ``AssertionError`` where it is not so within ``timeout`` virtual seconds.
         """
+        microseconds(timeout, "timeout")
         if not self.world.wait(condition, timeout):
             raise AssertionError(f"it did not happen within {timeout:g} s, by {self.now}")
 

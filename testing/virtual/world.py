@@ -22,6 +22,7 @@ import pendulum
 from kalends.clock import US, from_us, to_us
 from kalends.errors import AskTimeout, ValidationFailed
 from kalends.futures import Future
+from kalends.jobs.codec import type_name
 from kalends.native import get_ident
 from kalends.testing.clock import ManualClock
 from kalends.testing.virtual.interrupts import InterruptsKept
@@ -47,6 +48,10 @@ class World:
         if isinstance(seed, bool) or not isinstance(seed, int | str):
             raise ValidationFailed("seed must be a whole number or a text", path="seed")
         self.seed = seed
+        if clock is not None and not isinstance(clock, ManualClock):
+            raise ValidationFailed(
+                f"clock must be a ManualClock, not {type_name(clock)}", path="clock"
+            )
         self.clock = ManualClock(start) if clock is None else clock
         self.clock.drive(self._advance_us)
         self._ident = get_ident()
