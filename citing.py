@@ -1,4 +1,4 @@
-"""What the journal says of one instant, as sentences; and the words for times.
+"""What the journal says of one instant, as sentences; and the words for times and fates.
 
 Pure: it reads no clock and no database.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 import pendulum
 
 from kalends.explanation import Explanation
-from kalends.model import JournalEntry, JournalKind, Reason
+from kalends.model import Fate, JournalEntry, JournalKind, Reason
 
-__all__ = ["asked_for", "at", "by", "cited", "length"]
+__all__ = ["ENDS", "asked_for", "at", "by", "cited", "length"]
 
 
 def asked_for(found: Explanation, kind: JournalKind) -> JournalEntry | None:
@@ -83,6 +83,16 @@ _WORDS = {
     "clock_jumped": "the clock had jumped",
     "node_died": "a process was found dead",
 }
+
+
+ENDS = {
+    Fate.SUCCEEDED: "succeeded",
+    Fate.FAILED: "failed",
+    Fate.TIMED_OUT: "ran out of time",
+    Fate.CANCELLED: "was cancelled",
+    Fate.LOST: "was lost",
+}
+"""How an execution ended, to follow "it"."""
 
 
 def at(instant: pendulum.DateTime) -> str:

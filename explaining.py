@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import pendulum
 
-from kalends.citing import asked_for, at, by, cited, length
+from kalends.citing import ENDS, asked_for, at, by, cited, length
+from kalends.coalescing import coalesced
 from kalends.explanation import Explanation, LimitUse, Standing
 from kalends.model import Event, EventStatus, Execution, Fate, Gap, JournalKind, Reason
 from kalends.triggers.verdicts import CauseKind
@@ -96,7 +97,7 @@ def _fate(found: Explanation, execution: Execution) -> list[str]:
     cancelled = [] if entry is None else [f"Its cancellation was asked for{by(entry)}."]
     if execution.ended_at is None:
         return [*told, _open(execution), *_runs_on(execution), *cancelled, *_places(found)]
-    told += [f"{_begun(execution)} {_ENDS[execution.fate]}{_took(execution)}.", *cancelled]
+    told += [f"{_begun(execution)} {ENDS[execution.fate]}{_took(execution)}.", *cancelled]
     if execution.fate is Fate.LOST:
         told.append(_lost(found, execution))
     elif execution.reason is Reason.EXHAUSTED:
@@ -124,15 +125,6 @@ def _runs_on(execution: Execution) -> list[str]:
             else (f"The job of attempt {numbers} still runs")
         )
     return [f"{which}: a thread cannot be stopped from outside."]
-
-
-_ENDS = {
-    Fate.SUCCEEDED: "succeeded",
-    Fate.FAILED: "failed",
-    Fate.TIMED_OUT: "ran out of time",
-    Fate.CANCELLED: "was cancelled",
-    Fate.LOST: "was lost",
-}
 
 
 def _begun(execution: Execution) -> str:
@@ -211,12 +203,6 @@ def _missed(found: Explanation) -> str:
     )
 
 
-def _coalesced(found: Explanation) -> str:
-    into = None if found.gap is None else found.gap.into
-    other = "another instant" if into is None else f"the instant {at(into)}"
-    return f"{other} ran for it (catch_up={str(found.policies.get('catch_up'))!r})"
-
-
 def _queue_full(found: Explanation) -> str:
     claimed = found.execution is not None and found.execution.node is not None
     if claimed or found.policies.get("overlap") != "buffer_all":
@@ -226,9 +212,9 @@ def _queue_full(found: Explanation) -> str:
 
 _REASONS: dict[Reason | None, Callable[[Explanation], str]] = {
     Reason.MISSED: _missed,
-    Reason.COALESCED: _coalesced,
+    Reason.COALESCED: coalesced,
     Reason.OVERLAP: lambda found: (
-        "the event was still busy with an earlier instant, and "
+        "an earlier execution of the event had not ended, and "
         f"overlap={str(found.policies.get('overlap'))!r}"
     ),
     Reason.QUEUE_FULL: _queue_full,
@@ -247,7 +233,7 @@ def _folded(found: Explanation, event: Event, now: pendulum.DateTime, alive: int
     assert found.gap is not None
     assert found.fate is not None
     return [
-        f"It {_ENDS.get(found.fate, str(found.fate))}; retention has removed the details.",
+        f"It {ENDS.get(found.fate, str(found.fate))}; retention has removed the details.",
         *([_span(found.gap)] if found.gap.count > 1 else []),
     ]
 

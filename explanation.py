@@ -15,7 +15,7 @@ import pendulum
 from kalends.model import EventStatus, Execution, Fate, Gap, JournalEntry, Reason
 from kalends.triggers import Why
 
-__all__ = ["Explanation", "LimitHolder", "LimitUse", "Standing"]
+__all__ = ["Explanation", "LimitHolder", "LimitUse", "StandIn", "Standing"]
 
 
 class Standing(StrEnum):
@@ -68,6 +68,19 @@ class LimitUse(msgspec.Struct, frozen=True, kw_only=True):
     """Who holds them, the longest first; the first ``MAX_HOLDERS`` of them."""
 
 
+class StandIn(msgspec.Struct, frozen=True, kw_only=True):
+    """The instant that a coalesced one was left to, as it stands when somebody asks."""
+
+    due: pendulum.DateTime
+    fate: Fate | None = None
+    """None where the ledger has nothing on it, or no longer."""
+    reason: Reason | None = None
+    began: bool = False
+    """Whether an attempt is known to have begun."""
+    execution_id: str | None = None
+    """None where it has no execution: it was skipped, or retention has folded it."""
+
+
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """Why an instant ran, or did not, or what will become of it."""
 
@@ -84,6 +97,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason | None = None
     execution: Execution | None = None
     gap: Gap | None = None
+    into: StandIn | None = None
+    """Of what was coalesced: the instant that was to run for it, and what became of that one."""
     decided_at: pendulum.DateTime | None = None
     """When the fate was written, or the execution claimed."""
     node: str | None = None

@@ -15,8 +15,8 @@ import peewee
 
 from kalends.clock import MIN_US, US, from_us, to_us
 from kalends.explaining import tell
-from kalends.explanation import Explanation, LimitUse, Standing
-from kalends.model import Event, EventStatus, Execution, Fate, Gap, JournalEntry
+from kalends.explanation import Explanation, LimitUse, StandIn, Standing
+from kalends.model import Event, EventStatus, Execution, Fate, Gap, JournalEntry, Reason
 from kalends.policies import Policies
 from kalends.storage.event_rows import event_row, named
 from kalends.storage.executions import ExecutionStore
@@ -72,6 +72,7 @@ def explain(
         reason=_first(execution, gap, "reason"),
         execution=execution,
         gap=gap,
+        into=_into(db, executions, gap),
         decided_at=None if decided_at is None else from_us(decided_at),
         node=_first(execution, gap, "node"),
         policies=_bearing(policies, standing, _first(execution, gap, "reason")),
@@ -106,6 +107,25 @@ def _gap_at(db: peewee.Database, event_id: str, instant: int) -> Gap | None:
     row = first_row(db, query)
     gap = None if row is None else gap_of(row)
     return gap if gap is not None and gap.first <= from_us(instant) else None
+
+
+def _into(db: peewee.Database, executions: ExecutionStore, gap: Gap | None) -> StandIn | None:
+    """What became of the instant that a gap was coalesced into."""
+    if gap is None or gap.into is None or gap.reason is not Reason.COALESCED:
+        return None
+    due = to_us(gap.into)
+    found = execution_at(db, gap.event_id, due)
+    if found is not None:
+        run = executions.get(db, found)
+        began = any(attempt.started_at is not None for attempt in run.attempts)
+        return StandIn(
+            due=gap.into, fate=run.fate, reason=run.reason, began=began, execution_id=run.id
+        )
+    other = _gap_at(db, gap.event_id, due)
+    if other is None:
+        return StandIn(due=gap.into)
+    began = other.fate in (Fate.SUCCEEDED, Fate.FAILED, Fate.TIMED_OUT)
+    return StandIn(due=gap.into, fate=other.fate, reason=other.reason, began=began)
 
 
 def _standing(

@@ -29,6 +29,7 @@ def check_explanations(real: Real, model: Reference, event: Event, rng: random.R
         for near, at in ((found.why.before, wanted.before), (found.why.after, wanted.after)):
             assert (None if near is None else to_us(near)) == at, told
         _check_rows(found, wanted)
+        _check_into(found, event)
         assert 2 <= len(found.sentences) <= 6, told
 
 
@@ -76,6 +77,21 @@ def _check_rows(found: Explanation, wanted: Expected) -> None:
             assert told.policies is None or str(value) == str(getattr(told.policies, name)), found
     else:
         assert found.fate is None, found
+
+
+def _check_into(found: Explanation, event: Event) -> None:
+    """What became of the instant that a coalesced one was left to."""
+    gap = found.gap
+    if gap is None or gap.into is None:
+        assert found.into is None, found
+        return
+    assert found.into is not None, found
+    assert found.into.due == gap.into, found
+    for run in event.runs:
+        if run.due == to_us(gap.into) and not run.manual:
+            assert str(found.into.fate) in (run.fate, *(("running",) if run.begun else ())), found
+            assert _word(found.into.reason) == run.reason, found
+            assert not (run.unbegun and found.into.began), found
 
 
 def _word(value: object) -> str | None:

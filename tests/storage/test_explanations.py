@@ -114,7 +114,7 @@ def test_an_overlap_names_the_policy_that_decided(ledger: Ledger, ask: Ask) -> N
 def test_an_instant_coalesced_names_the_one_that_ran_for_it(ledger: Ledger, ask: Ask) -> None:
     event_id = ledger.add(every(seconds=10))
     ledger.clock.advance(45)
-    ledger.claim()
+    ledger.end(*ledger.claim().claims)
     found = ask(event_id, 20)
     assert found.reason is Reason.COALESCED
     assert found.gap is not None
