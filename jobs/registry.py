@@ -16,7 +16,7 @@ import importlib
 import inspect
 import re
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar, Unpack, overload
 
@@ -39,7 +39,7 @@ _AWAITED = "asyncio"
 """The executor of coroutine functions that name none."""
 _CALLED = "thread"
 """That of all others."""
-_PREFIX = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*\.?")
+_PREFIX = re.compile(r"(?!.{201})[^\W\d]\w*(?:\.[^\W\d]\w*)*\.?")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Registry:
         self._jobs: dict[str, Job] = {}
         self._imported: dict[str, Job] = {}
         self._declarations = Declarations()
-        self._prefixes = tuple(_check_prefix(prefix) for prefix in allow_imports)
+        self._prefixes = _prefixes(allow_imports)
 
     # -- filling -------------------------------------------------------------------------------
 
@@ -236,13 +236,18 @@ class Registry:
 # -- checks ------------------------------------------------------------------------------------
 
 
-def _check_prefix(prefix: object) -> str:
-    if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
-        raise ValidationFailed(
-            f"allow_imports takes module prefixes such as 'myapp.', not {_shown(prefix)}",
-            path="allow_imports",
-        )
-    return prefix.rstrip(".") + "."
+def _prefixes(given: Iterable[object]) -> tuple[str, ...]:
+    """Module prefixes, each with its dot; a text is not taken for the list of its letters."""
+    listed = isinstance(given, Iterable) and not isinstance(given, str | bytes)
+    prefixes = []
+    for prefix in given if listed else [given]:
+        if not listed or not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
+            raise ValidationFailed(
+                f"allow_imports takes a list such as ['myapp.'], not {_shown(prefix)}",
+                path="allow_imports",
+            )
+        prefixes.append(prefix.rstrip(".") + ".")
+    return tuple(prefixes)
 
 
 def _check_name(name: object) -> str:

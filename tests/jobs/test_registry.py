@@ -298,3 +298,16 @@ def test_without_allowed_prefixes_no_text_is_imported(package: None) -> None:
 def test_a_prefix_that_is_no_module_is_refused(prefix: Any) -> None:
     with pytest.raises(ValidationFailed):
         Registry(allow_imports=(prefix,))
+
+
+@pytest.mark.parametrize("prefixes", ["myapp", "m" * 10_000_000, b"myapp", 5, None], ids=type)
+def test_a_text_is_not_taken_for_the_prefixes_that_its_letters_are(prefixes: Any) -> None:
+    with pytest.raises(ValidationFailed, match=r"takes a list such as \['myapp.'\]") as refusal:
+        Registry(allow_imports=prefixes)
+    assert refusal.value.details["path"] == "allow_imports"
+
+
+def test_a_prefix_has_at_most_200_characters() -> None:
+    Registry(allow_imports=["m" * 200])
+    with pytest.raises(ValidationFailed):
+        Registry(allow_imports=["m" * 201])
