@@ -69,6 +69,12 @@ def _path_of(database: object) -> Path | None:
         return None
     if database.startswith(_SQLITE + "/"):
         return _path_of(unquote(database.removeprefix(_SQLITE + "/")))
+    if database.startswith(_SQLITE):
+        raise StorageRefused(
+            "a SQLite URL has three slashes before a relative path and four before an absolute "
+            "one: 'sqlite:///file.db', 'sqlite:////srv/file.db'",
+            reason="unsupported_url",
+        )
     if "://" in database:
         raise StorageRefused(
             f"{database.split('://')[0]!r} databases are not supported; use 'sqlite:///file.db' or "

@@ -14,14 +14,18 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 import psycopg
+from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from kalends.errors import ValidationFailed
+from kalends.errors import ValidationFailed, did_you_mean
+from kalends.jobs.codec import storable
 
 __all__ = ["SCHEMES", "Address"]
 
 SCHEMES = ("postgresql", "postgres")
 _SCHEMA_NAME = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,39}")
+_WORDS_OF_URLS = ("ssl",)
+"""What libpq takes in a URL alone: ``ssl=true``, as of JDBC."""
 _DEFAULTS = {
     "application_name": "kalends",
     # A server that is gone without a word is noticed within half a minute, not after two hours.
@@ -51,6 +55,8 @@ class Address(msgspec.Struct, frozen=True):
         try:
             parts = urlsplit(url)
             asked = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=False))
+            if "@" not in parts.query + parts.fragment:  # else a password may have a ? in it
+                _check_parameters(asked)
             schema = asked.pop("schema", "kalends")
             plain = urlunsplit(parts._replace(query=urlencode(asked)))
             options: dict[str, Any] = conninfo_to_dict(plain)
@@ -68,6 +74,18 @@ class Address(msgspec.Struct, frozen=True):
         patient = {"connect_timeout": max(2, math.ceil(patience))}
         conninfo = make_conninfo(**{**_DEFAULTS, **patient, **options})
         return cls(url, conninfo, schema, _shown(options, schema))
+
+
+def _check_parameters(asked: dict[str, str]) -> None:
+    """Refuse parameters that there are not, by name: libpq's message may show a password."""
+    known = [option.keyword.decode() for option in pq.Conninfo.get_defaults()]
+    for name in asked:
+        if name not in (*known, "schema", *_WORDS_OF_URLS):
+            raise ValidationFailed(
+                f"database has a parameter {storable(name[:40])!r}, which neither PostgreSQL's "
+                f"library nor Kalends knows{did_you_mean(name, [*known, 'schema'])}",
+                path="database",
+            )
 
 
 def _told(error: Exception) -> Exception | None:

@@ -345,3 +345,11 @@ def test_other_names_are_refused(name: str) -> None:
     with pytest.raises((StorageRefused, ValidationFailed)) as caught:
         open_by_name(name, Settings())
     assert isinstance(caught.value, KalendsError)
+
+
+@pytest.mark.parametrize("name", ["sqlite://x.db", "sqlite://srv/x.db"])
+def test_a_sqlite_url_of_two_slashes_is_told_how_many_it_needs(name: str) -> None:
+    with pytest.raises(StorageRefused, match="has three slashes before a relative path") as caught:
+        open_by_name(name, Settings())
+    assert "not supported" not in caught.value.message
+    assert caught.value.details["reason"] == "unsupported_url"

@@ -197,6 +197,30 @@ def test_a_database_is_shown_without_its_password() -> None:
     assert "schema" not in address.conninfo.replace("jobs", "")
 
 
+@pytest.mark.parametrize(
+    ("parameter", "words"),
+    [
+        ("shema=jobs", "'shema'.*did you mean 'schema'"),
+        ("schema=jobs&ssl_mode=require", "'ssl_mode'.*did you mean 'sslmode'"),
+    ],
+)
+def test_a_parameter_that_there_is_not_is_named(parameter: str, words: str) -> None:
+    with pytest.raises(ValidationFailed, match=words) as caught:
+        Address.read(f"postgresql://me:secret@h/app?{parameter}", patience=1.0)
+    assert caught.value.details["path"] == "database"
+
+
+def test_a_parameter_that_only_urls_have_is_known() -> None:
+    assert "sslmode=require" in Address.read("postgresql://h/app?ssl=true", patience=1.0).conninfo
+
+
+@pytest.mark.parametrize("password", ["open?sesame=1", "open?sesame&x"])
+def test_a_password_that_looks_like_parameters_is_not_shown(password: str) -> None:
+    with pytest.raises(ValidationFailed) as caught:
+        Address.read(f"postgresql://me:{password}@h/app", patience=1.0)
+    assert "sesame" not in str(caught.value)
+
+
 def test_without_the_driver_the_url_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "kalends.storage.postgres", None)
     with pytest.raises(StorageRefused, match=r"kalends\[postgres\]") as caught:
