@@ -95,7 +95,16 @@ def tags(value: object, path: str) -> tuple[str, ...]:
 
 
 def class_names(value: object, path: str) -> tuple[str, ...]:
-    """Up to ``MAX_CLASSES`` names of exception classes."""
+    """Up to ``MAX_CLASSES`` names of exception classes; a class itself is not stored."""
+    if issubclass(type(value), list | tuple | set | frozenset):
+        assert isinstance(value, Collection)
+        for place, item in enumerate(value):
+            if issubclass(type(item), type):
+                raise ValidationFailed(
+                    f"{path}[{place}] must be the name of the class, such as 'ValueError', "
+                    "not the class itself",
+                    path=f"{path}[{place}]",
+                )
     return _texts(value, path, MAX_CLASSES, "names of exception classes")
 
 

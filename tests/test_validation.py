@@ -17,6 +17,7 @@ from kalends.refusals import checking, refusing
 from kalends.testing import ManualClock
 from kalends.validation import (
     choice,
+    class_names,
     event_query,
     execution_query,
     flag,
@@ -51,6 +52,15 @@ class Loud(str):
         return True
 
     __hash__ = str.__hash__
+
+
+def test_the_class_of_an_exception_is_asked_for_by_its_name() -> None:
+    words = r"^.*retry_on\[1\] must be the name of the class, such as 'ValueError', not the class"
+    for value in (["OSError", ValueError], ("OSError", ValueError)):
+        with pytest.raises(ValidationFailed, match=words) as refusal:
+            class_names(value, "retry_on")
+        assert refusal.value.details["path"] == "retry_on[1]"
+    assert class_names(["ValueError"], "retry_on") == ("ValueError",)
 
 
 @given(st.text())
