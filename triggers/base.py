@@ -10,19 +10,18 @@ the year 9999: the answer there is None, never an overflow.
 from __future__ import annotations
 
 import datetime as dt
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pendulum
 
 from kalends.clock import from_us, to_us
 from kalends.errors import ValidationFailed
 from kalends.refusals import checking
+from kalends.triggers.value import Value
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from kalends.triggers.bounded import Bounded
     from kalends.triggers.day_sets import Days
     from kalends.triggers.jitter import Jittered
@@ -42,11 +41,13 @@ MAX_DEPTH = 32
 """How deeply triggers may be put into triggers; it bounds every recursion over them."""
 
 
-class Trigger(ABC):
+class Trigger(Value):
     """A pure, immutable rule for when something is due; equal to another of the same kind and
     values."""
 
     __slots__ = ()
+
+    noun = "a trigger"
 
     compound: ClassVar[bool] = False
     """Whether the rule is written with an operator, so that it needs parentheses in another."""
@@ -71,10 +72,6 @@ class Trigger(ABC):
     def to_json(self) -> dict[str, Any]:
         """The rule as JSON values, with ``v`` (version of the form) and ``type``; see
         ``from_json``."""
-
-    @abstractmethod
-    def _key(self) -> tuple[object, ...]:
-        """The values that make two triggers of one class equal."""
 
     @property
     def rules(self) -> tuple[Trigger, ...]:
@@ -191,30 +188,10 @@ class Trigger(ABC):
             return OnDays(self, other, keep=False)
         return Difference(self, other) if isinstance(other, Trigger) else NotImplemented
 
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
-            return NotImplemented
-        return self._key() == other._key()
+    def _reader(self) -> Callable[[dict[str, Any]], Any]:
+        from kalends.triggers.codec import from_json
 
-    def __hash__(self) -> int:
-        return hash((type(self), self._key()))
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"a trigger does not change: cannot set {name!r}")
-
-    def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"a trigger does not change: cannot delete {name!r}")
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
-
-    def _set(self, **values: object) -> None:
-        """Give the slots their values; for ``__init__`` alone."""
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        return from_json
 
 
 def iso(us: int) -> str:

@@ -8,12 +8,14 @@ a day is a date by the wall clock of ``tz``: where the set names no zone, that o
 from __future__ import annotations
 
 import datetime as dt
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from bisect import bisect_left, bisect_right
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any
 
 from kalends.errors import PayloadTooLarge, ValidationFailed, did_you_mean
 from kalends.refusals import checking
+from kalends.triggers.value import Value
 from kalends.triggers.zone import zone
 
 __all__ = [
@@ -33,10 +35,11 @@ MOST_SETS = 100
 """Sets of days that may be joined, at most."""
 
 
-class Days(ABC):
+class Days(Value):
     """An immutable set of days; equal to another of the same kind and values."""
 
     __slots__ = ("tz",)
+    noun = "a set of days"
     tz: str | None
 
     @abstractmethod
@@ -63,29 +66,15 @@ class Days(ABC):
     def to_json(self) -> dict[str, Any]:
         """The set as JSON values, with ``v`` and ``type``."""
 
-    @abstractmethod
-    def _key(self) -> tuple[object, ...]:
-        """The values that make two sets of one class equal."""
-
     def __or__(self, other: Days) -> Days:
         if not isinstance(other, Days):
             return NotImplemented
         return DaysUnion((*members(self), *members(other)))
 
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
-            return NotImplemented
-        return self._key() == other._key()
+    def _reader(self) -> Callable[[dict[str, Any]], Any]:
+        from kalends.triggers.days_codec import days_of
 
-    def __hash__(self) -> int:
-        return hash((type(self), self._key()))
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"a set of days does not change: cannot set {name!r}")
-
-    def _set(self, **values: object) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        return days_of
 
     def _set_zone(self, tz: str | None) -> None:
         if tz is not None:

@@ -9,7 +9,7 @@ from kalends.triggers.day_sets import MOST_SETS, Dates, Days, DaysUnion, Weekday
 from kalends.triggers.public_holidays import Holidays
 from kalends.triggers.working_days import WorkingDays
 
-__all__ = ["days_from_json"]
+__all__ = ["days_from_json", "days_of"]
 
 _KEYS = {
     "dates": ("dates", "tz"),
@@ -42,6 +42,11 @@ def days_from_json(value: object, path: str, outer: tuple[str, ...] = ()) -> Day
         if key not in ("v", "type", *_KEYS[kind]):
             raise ValidationFailed(f"{path}: {kind!r} has no {str(key)[:40]!r}", path=path)
     return _made(kind, value, path, outer)
+
+
+def days_of(value: object) -> Days:
+    """The same, for a set of days that was pickled by itself."""
+    return days_from_json(value, "days")
 
 
 def _made(kind: str, value: dict[str, Any], path: str, outer: tuple[str, ...]) -> Days:
