@@ -211,7 +211,11 @@ class ClaimStore:
             full = len(rows) >= most > 0
             if full:  # there may be more that is due: what comes behind these waits for its turn
                 last = sorted((-row[-1], row[6]) for row in rows)[most - 1]
-                entries = [entry for entry in entries if entry[0] <= last]
+                entries = [
+                    (rank, entry)
+                    for rank, entry in entries
+                    if rank <= last or not isinstance(entry, Waiting)
+                ]
             begun = len(this.taken)
             for _, entry in sorted(entries, key=lambda entry: entry[0]):
                 if isinstance(entry, Waiting):
