@@ -147,9 +147,11 @@ class ClaimStore:
         for one in waiting:
             if one.limit_name not in self._limits:
                 self._take(this, one)
-        # What waits comes first: where that is more than a batch, what is due has to wait for it.
+        # What waits comes first: where that is more than a batch, what is due has to wait for it,
+        # unless it comes before the last of the batch in the order of its limit.
         cut = len(found) >= limit and bool(waiting)
-        more = self._share_limits(this, waiting, limit, with_due=not cut)
+        bound = (-found[-1].priority, found[-1].ready_at) if cut else None
+        more = self._share_limits(this, waiting, limit, bound)
         rows = [] if cut else self._due.unlimited(db, first, now=now, horizon=horizon, limit=limit)
         for row in rows:
             self._plan_one(this, row[:-1], begun=row[-1] > 0)
@@ -186,17 +188,13 @@ class ClaimStore:
             self._quarantine(this, one.event_id, error)
 
     def _share_limits(
-        self, this: _Round, waiting: Sequence[Waiting], limit: int, *, with_due: bool
+        self, this: _Round, waiting: Sequence[Waiting], limit: int, bound: tuple[int, int] | None
     ) -> bool:
-        """Give the room of each limit to what waits and to what is due; True where more of it may
-        be to be had.
+        """Give the room of each limit to what waits and to what is due, as far as ``bound`` in
+        their order; True where more of it may be to be had.
         """
         more = False
-        due = (
-            with_due
-            and bool(self._limits)
-            and self._due.any_limited(this.db, this.first, now=this.now)
-        )
+        due = bool(self._limits) and self._due.any_limited(this.db, this.first, now=this.now)
         for name in self._limits if due or waiting else ():
             room = this.rooms.of(name) or 0
             most = min(limit, room + this.rooms.held[name])
@@ -208,6 +206,12 @@ class ClaimStore:
                 *(((-one.priority, one.ready_at), one) for one in mine),
                 *(((-priority, columns[6]), columns) for *columns, priority in rows),
             ]
+            if bound is not None:
+                entries = [
+                    (rank, entry)
+                    for rank, entry in entries
+                    if rank <= bound or isinstance(entry, Waiting)
+                ]
             full = len(rows) >= most > 0
             if full:  # there may be more that is due: what comes behind these waits for its turn
                 last = sorted((-row[-1], row[6]) for row in rows)[most - 1]
