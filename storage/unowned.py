@@ -96,7 +96,7 @@ def ready(
         until = horizon if head.limit_name is None else now
         line = _LINE.rows(db, event_id=head.event_id, horizon=until, limit=limit)
         found += [_waiting(row) for row in line if row[8] != head.id]
-    found.sort(key=lambda one: (-one.priority, one.ready_at, one.columns[6]))
+    found.sort(key=lambda one: (-one.priority, one.ready_at, one.columns[6], one.id))
     return found[:limit]
 
 
