@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import pendulum
 
-from kalends.explanation import Explanation
+from kalends.explanation import Explanation, Standing
 from kalends.model import Fate, JournalEntry, JournalKind, Reason
 
-__all__ = ["ENDS", "asked_for", "at", "by", "cited", "length"]
+__all__ = ["ENDS", "MOST_READ", "asked_for", "at", "by", "cited", "length"]
 
 
 def asked_for(found: Explanation, kind: JournalKind) -> JournalEntry | None:
@@ -45,11 +45,53 @@ def cited(found: Explanation) -> list[str]:
     if found.reason is Reason.EXCLUDED_ONCE:
         entry = asked_for(found, JournalKind.EVENT_SKIPPED)
         return [] if entry is None else [_sentence(entry)]
-    wanted = _CITED.get(found.reason, _GENERAL)
-    return [_sentence(entry) for entry in found.journal if entry.kind.value in wanted]
+    wanted = _CITED.get(found.reason)
+    if wanted is not None:
+        return [_sentence(entry) for entry in found.journal if entry.kind.value in wanted]
+    if found.standing is Standing.FOLDED:
+        return []  # when it ended is not known, so neither is what came before that
+    kinds: dict[JournalKind, list[JournalEntry]] = {}
+    for entry in found.journal:
+        if entry.kind in _GENERAL and _bears(entry, found):
+            kinds.setdefault(entry.kind, []).append(entry)
+    return [
+        _sentence(entries[0]) if len(entries) == 1 else _merged(entries, _cut(found))
+        for entries in kinds.values()
+    ]
 
 
-_GENERAL = ("downtime", "suspended", "clock_jumped", "node_died")
+def _bears(entry: JournalEntry, found: Explanation) -> bool:
+    """Whether it began before the end of what ran: it may be noticed only after that."""
+    ended = None if found.execution is None else found.execution.ended_at
+    return ended is None or entry.at.subtract(seconds=abs(_seconds(entry) or 0.0)) <= ended
+
+
+def _cut(found: Explanation) -> bool:
+    """Whether the journal may have more about processes and time than was read."""
+    return sum(entry.event_id is None for entry in found.journal) >= MOST_READ
+
+
+def _merged(entries: list[JournalEntry], cut: bool) -> str:
+    """Several entries of one kind as one sentence."""
+    count = f"at least {len(entries)}" if cut else f"{len(entries)}"
+    first, last = entries[0], entries[-1]
+    when = f"at {at(first.at)}"
+    if first.at != last.at:
+        when = f"from {at(first.at)} to {at(last.at)}"
+    if first.kind is JournalKind.NODE_DIED:
+        return f"{when[0].upper()}{when[1:]} {count} processes were found dead."
+    told = f"{count} times {when} {_WORDS[first.kind.value]}."
+    return f"{told[0].upper()}{told[1:]}"
+
+
+MOST_READ = 12
+"""Entries of the event, and of processes and time, that are read for one answer."""
+_GENERAL = (
+    JournalKind.DOWNTIME,
+    JournalKind.SUSPENDED,
+    JournalKind.CLOCK_JUMPED,
+    JournalKind.NODE_DIED,
+)
 _CITED: dict[Reason | None, tuple[str, ...]] = {
     Reason.PAUSED: ("event_paused", "event_resumed"),
     Reason.QUARANTINED: ("event_quarantined", "event_released"),
@@ -62,12 +104,17 @@ def _sentence(entry: JournalEntry) -> str:
     who = "" if entry.author is None else f" by {entry.author}"
     note = "" if entry.note is None else f": {entry.note}"
     what = _WORDS.get(entry.kind.value, entry.kind.value.replace("_", " "))
-    seconds = entry.details.get("seconds")
-    took = f" ({length(abs(float(seconds)))})" if isinstance(seconds, int | float) else ""
+    seconds = _seconds(entry)
+    took = "" if seconds is None else f" ({length(abs(seconds))})"
     evidence = entry.details.get("error")
     if evidence is not None and not note:
         note = f": {str(evidence)[:200]}"
     return f"At {at(entry.at)} {what}{who}{took}{note.rstrip('. ')}."
+
+
+def _seconds(entry: JournalEntry) -> float | None:
+    seconds = entry.details.get("seconds")
+    return float(seconds) if isinstance(seconds, int | float) else None
 
 
 _WORDS = {

@@ -96,7 +96,7 @@ def _fate(found: Explanation, execution: Execution) -> list[str]:
     entry = asked_for(found, JournalKind.EXECUTION_CANCELLED)
     cancelled = [] if entry is None else [f"Its cancellation was asked for{by(entry)}."]
     if execution.ended_at is None:
-        return [*told, _open(execution), *_runs_on(execution), *cancelled, *_places(found)]
+        return [*told, *_open(found, execution), *_runs_on(execution), *cancelled, *_places(found)]
     told += [f"{_begun(execution)} {ENDS[execution.fate]}{_took(execution)}.", *cancelled]
     if execution.fate is Fate.LOST:
         told.append(_lost(found, execution))
@@ -161,7 +161,20 @@ def _lost(found: Explanation, execution: Execution) -> str:
     )
 
 
-def _open(execution: Execution) -> str:
+def _open(found: Explanation, execution: Execution) -> list[str]:
+    ended = found.lease_ended_at
+    if ended is None:
+        return [_held(execution)]
+    begun = ""
+    if execution.fate is Fate.RUNNING:
+        begun = f" and had begun attempt {len(execution.attempts)}"
+    return [
+        f"Node {execution.node} had claimed it{begun}; the lease of that node ended at "
+        f"{at(ended)}, and no other process has freed it yet."
+    ]
+
+
+def _held(execution: Execution) -> str:
     if execution.fate is Fate.RUNNING:
         return f"It runs now, as attempt {len(execution.attempts)}, on node {execution.node}."
     if execution.node is not None:

@@ -103,6 +103,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """When the fate was written, or the execution claimed."""
     node: str | None = None
     """The process that decided, where that is known."""
+    lease_ended_at: pendulum.DateTime | None = None
+    """When the lease of the process that holds the execution ended, where it has."""
     policies: dict[str, Any] = {}
     """The policies that decided, with the values they had then."""
     limit: LimitUse | None = None

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import peewee
+import pendulum
 
 from kalends.clock import MIN_US, US, from_us, to_us
 from kalends.explaining import tell
@@ -75,6 +76,7 @@ def explain(
         into=_into(db, executions, gap),
         decided_at=None if decided_at is None else from_us(decided_at),
         node=_first(execution, gap, "node"),
+        lease_ended_at=_lease_ended_at(db, execution, now),
         policies=_bearing(policies, standing, _first(execution, gap, "reason")),
         limit=_limit(db, event, standing, execution, now, limits),
         journal=_journal(db, event, execution, gap, instant, until),
@@ -216,6 +218,16 @@ def _journal(
         if entry is not None:
             found[entry.id] = entry
     return tuple(sorted(found.values(), key=lambda entry: (entry.at, entry.id)))
+
+
+def _lease_ended_at(
+    db: peewee.Database, execution: Execution | None, now: int
+) -> pendulum.DateTime | None:
+    if execution is None or execution.ended_at is not None or execution.node is None:
+        return None
+    query = NodeRow.select(NodeRow.lease_until).where(NodeRow.id == execution.node)
+    row = first_row(db, query)
+    return from_us(row[0]) if row is not None and row[0] < now else None
 
 
 def _alive(db: peewee.Database, now: int) -> int:

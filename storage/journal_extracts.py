@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import peewee
 
+from kalends.citing import MOST_READ
 from kalends.clock import from_us, to_us
 from kalends.model import Execution, Gap, JournalEntry, JournalKind, Reason
 from kalends.policies import Policies
@@ -28,7 +29,6 @@ _TIME_ITSELF = frozenset(
 _ASKED = (JournalKind.EVENT_TRIGGERED.value, JournalKind.EVENT_MOVED.value)
 _TICK_US = 1000
 """What the time in an id counts in."""
-_MOST = 12
 _LOOKED_AT = 500
 """Entries read for one answer, at most."""
 
@@ -44,8 +44,8 @@ def around(db: peewee.Database, event_id: str, low: int, high: int) -> list[Jour
         JournalRow.kind.in_([kind.value for kind in _TIME_ITSELF]),
     )
     found = [
-        *_entries(db, mine.order_by(JournalRow.id).limit(_MOST)),
-        *_entries(db, general.order_by(JournalRow.id).limit(_MOST)),
+        *_entries(db, mine.order_by(JournalRow.id).limit(MOST_READ)),
+        *_entries(db, general.order_by(JournalRow.id).limit(MOST_READ)),
     ]
     return [entry for entry in found if _within(entry, low, high)]
 
@@ -84,7 +84,7 @@ def asked(
     elif execution.manual or execution.moved_to is not None:
         # Written right after the execution, in the same transaction.
         query = mine.where(JournalRow.kind.in_(_ASKED), JournalRow.id > execution.id)
-        found = _entries(db, query.order_by(JournalRow.id).limit(_MOST))
+        found = _entries(db, query.order_by(JournalRow.id).limit(MOST_READ))
         found = [each for each in found if each.details.get("execution_id") == execution.id]
     else:
         return None

@@ -30,9 +30,9 @@ def make() -> Iterator[Callable[..., VirtualScheduler]]:
         scheduler.shutdown()
 
 
-def killed_for_an_hour(scheduler: VirtualScheduler, **policies: str) -> str:
+def killed_for_an_hour(scheduler: VirtualScheduler, overlap: str = "skip") -> str:
     """The event; the process was killed at 9:02, in its run, and is back at 10:02."""
-    event = scheduler.schedule_event("sync", cron("*/10 * * * *"), name="sync", **policies)
+    event = scheduler.schedule_event("sync", cron("*/10 * * * *"), name="sync", overlap=overlap)
     scheduler.advance_to(NINE.add(minutes=2))
     scheduler.kill()
     scheduler.clock.advance(3600)

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 import pendulum
 import pytest
+from tests.storage.node import LEASE_US
 
+from kalends.citing import at
 from kalends.clock import US, from_us, to_us
 from kalends.drafts import Changes
 from kalends.errors import EventNotFound
 from kalends.explanation import Explanation, Standing
-from kalends.model import Fate, Reason
+from kalends.model import Fate, JournalKind, Reason
 from kalends.storage.explanations import explain
-from kalends.storage.models import ExecutionRow, GapRow
+from kalends.storage.models import ExecutionRow, GapRow, NodeRow
 from kalends.storage.quarantine import quarantine
 from kalends.storage.retention import prune
 from kalends.triggers import cron, every, once, weekdays
@@ -299,6 +301,56 @@ def test_what_a_dead_process_lost_names_the_delivery(ledger: Ledger, ask: Ask) -
     assert (found.fate, found.reason) == (Fate.LOST, Reason.PROCESS_DIED)
     assert "delivery='at_most_once'" in str(found)
     assert "a process was found dead" in str(found)
+
+
+def die_together(ledger: Ledger, count: int) -> None:
+    """So many processes that ``here`` finds dead now."""
+    lost = {"place": "", "pid": 1, "started_at": 0, "lease_until": ledger.now - 60 * US}
+    rows = [{"id": f"dead-{number}", **lost} for number in range(count)]
+    ledger.run(lambda db: NodeRow.insert_many(rows).execute(db))
+    assert len(ledger.run(ledger.here.leases.rescue, now=ledger.now).nodes) == count
+
+
+@pytest.mark.parametrize(("count", "said"), [(3, "3"), (15, "at least 12")])
+def test_several_that_were_found_dead_are_one_sentence(
+    ledger: Ledger, ask: Ask, count: int, said: str
+) -> None:
+    event_id = ledger.add(every(seconds=10))
+    ledger.clock.advance(19)
+    die_together(ledger, count)
+    ledger.end(*ledger.claim().claims)
+    told = ask(event_id, 10).sentences
+    assert [each for each in told if "dead" in each] == [
+        f"At 2027-01-15T08:00:19Z {said} processes were found dead."
+    ]
+
+
+def test_what_happened_after_the_end_of_a_run_is_not_cited(ledger: Ledger, ask: Ask) -> None:
+    event_id = ledger.add(every(seconds=10))
+    ledger.clock.advance(10)
+    ledger.end(*ledger.claim().claims)
+    ledger.clock.advance(5)
+    die_together(ledger, 3)
+    found = ask(event_id, 10)
+    assert JournalKind.NODE_DIED in {entry.kind for entry in found.journal}
+    assert "dead" not in str(found)
+
+
+def test_what_a_process_holds_whose_lease_has_ended_says_so(ledger: Ledger, ask: Ask) -> None:
+    event_id = ledger.add(every(seconds=10))
+    ledger.run(ledger.there.leases.register, now=ledger.now)
+    ended = from_us(ledger.now + LEASE_US)
+    ledger.clock.advance(10)
+    claim = ledger.claim(node=ledger.there).claims[0]
+    assert ask(event_id, 10).lease_ended_at is None
+    ledger.clock.advance(3600)
+    found = ask(event_id, 10)
+    assert found.lease_ended_at == ended
+    words = f"; the lease of that node ended at {at(ended)}, and no other process has freed it yet."
+    assert f"Node there had claimed it{words}" in found.sentences
+    ledger.run(ledger.there.outcomes.mark_running, [(claim.id, 1, ledger.now)])
+    told = ask(event_id, 10).sentences
+    assert f"Node there had claimed it and had begun attempt 1{words}" in told
 
 
 def test_a_hole_in_the_ledger_is_called_one(ledger: Ledger, ask: Ask) -> None:
