@@ -313,7 +313,7 @@ def test_a_claim_that_cannot_run_is_told_of_though_the_database_was_away(
         others.append(locking(storm))
         raise JobNotFound("it is gone")
 
-    monkeypatch.setattr(storm.system.runner._dispatcher, "_kind", missing)
+    monkeypatch.setattr(storm.system.runner._dispatcher, "_place", missing)
     run = storm.scheduler.trigger_now(event.id)
     tools.until(lambda: storm.scheduler.status().storage == "locked")
     others[0].execute("ROLLBACK")
