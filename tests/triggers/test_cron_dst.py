@@ -168,7 +168,9 @@ def test_a_choice_decides_what_a_night_does(
 
 def test_two_ways_of_counting_agree_in_every_zone() -> None:
     """What ``edge`` with ``first`` answers by arithmetic, the parts of each span answer too."""
-    for name in sorted(zoneinfo.available_timezones())[::7]:
+    for name in sorted(zoneinfo.available_timezones() - {"localtime", "posixrules", "Factory"})[
+        ::7
+    ]:
         for expr, chosen in (("13,50 0-5 * * *", ("edge", "first")), ("*/9 * * * *", None)):
             quick, slow = cron(expr, tz=name), cron(expr, tz=name)
             assert chosen is None or quick.dst == chosen

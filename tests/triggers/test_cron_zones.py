@@ -24,7 +24,8 @@ from kalends.triggers import Cron, cron
 from kalends.triggers.tzif import ZoneData, load
 from kalends.triggers.zone import Zone, zone
 
-ZONES = sorted(zoneinfo.available_timezones())
+# Without those that stand for the zone of the machine, which are refused.
+ZONES = sorted(zoneinfo.available_timezones() - {"localtime", "posixrules", "Factory"})
 DISTINCT = sorted({load(name): name for name in reversed(ZONES)}.values())
 """One name for each zone that differs from the others; the rest are links to these."""
 
