@@ -191,7 +191,7 @@ class NodeStore:
 
     def rescue(self, db: peewee.Database, *, now: int) -> Rescue:
         """Declare dead the nodes that are, and free what they held."""
-        found = Rescue(tuple(self._dead_nodes(db, now)))
+        found = Rescue((*self._dead_nodes(db, now), *self._unknown_nodes(db)))
         for node in found.nodes:
             self._remove(db, node, self._last_renewal(db, node))
             freed = self._rescue_node(db, node, now)
@@ -250,6 +250,25 @@ class NodeStore:
             for node, place, pid, lease_until in _OTHERS.rows(db, node=self._node)
             if lease_until < now or (place == self._process.place and self._process.is_gone(pid))
         ]
+
+    def _unknown_nodes(self, db: peewee.Database) -> list[str]:
+        """Nodes that hold executions and are not entered.
+
+        One that stood still past its lease may claim after others have removed it, and die before
+        it enters itself again.
+        """
+        known = NodeRow.select(NodeRow.id)
+        query = (
+            ExecutionRow.select(ExecutionRow.node)
+            .where(
+                ExecutionRow.node.is_null(False),
+                ExecutionRow.ended_at.is_null(),
+                ExecutionRow.node != self._node,
+                ExecutionRow.node.not_in(known),
+            )
+            .distinct()
+        )
+        return [node for (node,) in query.tuples().execute(db)]
 
     def _rescue_node(self, db: peewee.Database, node: str, now: int) -> Rescue:
         query = (

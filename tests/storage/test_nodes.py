@@ -90,6 +90,17 @@ def test_a_node_whose_lease_ended_is_dead_and_its_work_is_freed(ledger: Ledger) 
     assert ledger.fates(event_id)[0][1] == "pending"
 
 
+def test_what_a_node_claims_after_it_was_removed_is_freed_too(ledger: Ledger) -> None:
+    event_id = held_by_there(ledger)
+    ledger.clock.advance(31.0)
+    assert rescue(ledger).nodes == ("there",)
+    assert [claim.attempt for claim in ledger.claim(node=ledger.there).claims] == [2]
+    found = rescue(ledger)
+    assert (found.nodes, found.reopened) == (("there",), 1)
+    assert [claim.attempt for claim in ledger.claim(node=ledger.here).claims] == [3]
+    assert ledger.fates(event_id)[0] == (10, "pending", None)
+
+
 def test_a_node_that_was_declared_dead_enters_itself_anew(ledger: Ledger) -> None:
     ledger.run(ledger.there.leases.register, now=ledger.now)
     ledger.clock.advance(60.0)
