@@ -24,6 +24,7 @@ from kalends.ids import IdSource
 from kalends.model import EventStatus, Failure, Fate, Reason
 from kalends.policies import Policies
 from kalends.retrying import RetryPlan, plan_retry
+from kalends.storage.attempts import KEEP_ATTEMPT
 from kalends.storage.cancelling import reason_of
 from kalends.storage.dialect import Dialect
 from kalends.storage.models import AttemptRow, EventRow, ExecutionRow
@@ -66,22 +67,6 @@ _FAILED_BEFORE = Prepared(
     AttemptRow.select(fn.COUNT(AttemptRow.number)).where(
         AttemptRow.execution_id == hole("id"),
         AttemptRow.outcome.in_([fate.value for fate in _FAILURES]),
-    )
-)
-_KEEP_ATTEMPT = Prepared(
-    AttemptRow.insert(
-        execution_id=hole("id"),
-        number=hole("attempt"),
-        node=hole("node"),
-        claimed_at=hole("claimed_at"),
-        started_at=hole("started_at"),
-        ended_at=hole("ended_at"),
-        outcome=hole("outcome"),
-        error=hole("error"),
-        progress=hole("progress"),
-        note=hole("note"),
-        log=hole("log"),
-        still_running=hole("still_running"),
     )
 )
 _REOPEN = Prepared(
@@ -257,7 +242,7 @@ class OutcomeStore:
 
     def _reopen(self, work: _Recording, outcome: Outcome, claimed_at: int, ready_at: int) -> None:
         """Keep the attempt, and let the execution wait for the next one."""
-        _KEEP_ATTEMPT.change(
+        KEEP_ATTEMPT.change(
             work.db,
             id=outcome.execution_id,
             attempt=outcome.attempt,

@@ -11,6 +11,7 @@ from peewee import fn
 
 from kalends.model import Fate, Reason
 from kalends.policies import Delivery, Policies
+from kalends.storage.attempts import KEEP_ATTEMPT
 from kalends.storage.models import AttemptRow, ExecutionRow
 from kalends.storage.prepared import Prepared, hole
 from kalends.storage.told import NOTHING_TOLD
@@ -30,20 +31,6 @@ _LOSE = Prepared(
 )
 _TOLD = Prepared(
     ExecutionRow.select(ExecutionRow.progress, ExecutionRow.note, ExecutionRow.log).where(_THIS)
-)
-_KEEP_ATTEMPT = Prepared(
-    AttemptRow.insert(
-        execution_id=hole("id"),
-        number=hole("attempt"),
-        node=hole("node"),
-        claimed_at=hole("claimed_at"),
-        started_at=hole("started_at"),
-        ended_at=hole("now"),
-        outcome=Fate.LOST.value,
-        progress=hole("progress"),
-        note=hole("note"),
-        log=hole("log"),
-    )
 )
 _REOPEN = Prepared(
     ExecutionRow.update(
@@ -75,17 +62,20 @@ def rescue_execution(
         return False
     found = _TOLD.rows(db, id=execution_id)
     progress, note, log = found[0] if found else (None, None, None)
-    _KEEP_ATTEMPT.change(
+    KEEP_ATTEMPT.change(
         db,
         id=execution_id,
         attempt=attempt,
         node=node,
         claimed_at=claimed_at,
         started_at=started_at,
-        now=now,
+        ended_at=now,
+        outcome=Fate.LOST.value,
+        error=None,
         progress=progress,
         note=note,
         log=log,
+        still_running=0,
     )
     _REOPEN.change(db, id=execution_id)
     return True
