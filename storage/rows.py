@@ -222,17 +222,30 @@ def _failure_of(text: str | None) -> Failure | None:
 def attempt_of(row: Sequence[Any]) -> Attempt:
     """The attempt of a row of ``ATTEMPT_COLUMNS``."""
     _, number, node, claimed_at, started_at, ended_at, outcome, error, *told, runs_on = row
-    attempt = Attempt(
+    times = claimed_at, started_at, ended_at
+    return _with_told(_attempt(number, node, times, outcome, _failure_of(error), runs_on), *told)
+
+
+def _attempt(
+    number: int,
+    node: str | None,
+    times: tuple[int, int | None, int | None],
+    outcome: str,
+    error: Failure | None,
+    runs_on: int,
+) -> Attempt:
+    """An attempt; ``times`` are when it was claimed, began and ended."""
+    claimed_at, started_at, ended_at = times
+    return Attempt(
         number=number,
         node=node,
         claimed_at=from_us(claimed_at),
         started_at=None if started_at is None else from_us(started_at),
         ended_at=None if ended_at is None else from_us(ended_at),
         outcome=Fate(outcome),
-        error=_failure_of(error),
+        error=error,
         still_running=bool(runs_on),
     )
-    return _with_told(attempt, *told)
 
 
 class _Log(msgspec.Struct, array_like=True):
@@ -276,16 +289,8 @@ def execution_of(row: Sequence[Any], earlier: Sequence[Attempt]) -> Execution:
     attempts = list(earlier)
     failure = _failure_of(error)
     if attempt > len(attempts):
-        last = Attempt(
-            number=attempt,
-            node=node,
-            claimed_at=from_us(claimed_at),
-            started_at=None if started_at is None else from_us(started_at),
-            ended_at=None if ended_at is None else from_us(ended_at),
-            outcome=Fate(fate),
-            error=failure,
-            still_running=bool(still_running),
-        )
+        times = claimed_at, started_at, ended_at
+        last = _attempt(attempt, node, times, fate, failure, still_running)
         attempts.append(_with_told(last, *told))
     stored = None if result is None else _json_or(result, _UNREADABLE)
     if stored is _UNREADABLE:
