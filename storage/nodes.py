@@ -46,6 +46,16 @@ _OTHERS = Prepared(
         NodeRow.id != hole("node")
     )
 )
+_UNKNOWN = Prepared(
+    ExecutionRow.select(ExecutionRow.node)
+    .where(
+        ExecutionRow.node.is_null(False),
+        ExecutionRow.ended_at.is_null(),
+        ExecutionRow.node != hole("node"),
+        ExecutionRow.node.not_in(NodeRow.select(NodeRow.id)),
+    )
+    .distinct()
+)
 _HELD = Prepared(
     ExecutionRow.select(
         ExecutionRow.id,
@@ -257,18 +267,7 @@ class NodeStore:
         One that stood still past its lease may claim after others have removed it, and die before
         it enters itself again.
         """
-        known = NodeRow.select(NodeRow.id)
-        query = (
-            ExecutionRow.select(ExecutionRow.node)
-            .where(
-                ExecutionRow.node.is_null(False),
-                ExecutionRow.ended_at.is_null(),
-                ExecutionRow.node != self._node,
-                ExecutionRow.node.not_in(known),
-            )
-            .distinct()
-        )
-        return [node for (node,) in query.tuples().execute(db)]
+        return [node for (node,) in _UNKNOWN.rows(db, node=self._node)]
 
     def _rescue_node(self, db: peewee.Database, node: str, now: int) -> Rescue:
         query = (
