@@ -26,10 +26,13 @@ DRAIN = 25.0
 def work(seconds: float) -> str:
     """Take a while, and look now and then whether to stop."""
     scheduling.note("work begun")
-    execution, pause = kalends.current(), threading.Event()
+    execution, pause, told = kalends.current(), threading.Event(), False
     for _ in range(round(seconds / 0.05)):
         pause.wait(0.05)
-    scheduling.note(f"work ended, cancelled={execution.cancelled}")
+        if execution.cancelled and not told:
+            told = True
+            scheduling.note("work told to stop")
+    scheduling.note("work ended")
     return "done"
 
 
