@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pendulum
+
 from kalends.clock import US, Clock, from_us
 from kalends.futures import Future
 from kalends.ids import IdSource
@@ -211,7 +213,7 @@ class Announcer:
         if again and done.error is None:
             self.committed()
 
-    def _now(self) -> Any:
+    def _now(self) -> pendulum.DateTime:
         return from_us(self._clock.now_us())
 
 
