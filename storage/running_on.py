@@ -43,6 +43,7 @@ def run_on(db: peewee.Database, node: str) -> list[WrittenOff]:
         )
         .join(ExecutionRow, on=(ExecutionRow.id == AttemptRow.execution_id))
         .where(AttemptRow.node == node, ATTEMPT_RUNS_ON, AttemptRow.ended_at.is_null(False))
+        .order_by(AttemptRow.execution_id, AttemptRow.number)
     )
     return [WrittenOff(*row) for query in (last, earlier) for row in query.tuples().execute(db)]
 
