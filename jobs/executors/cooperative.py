@@ -65,6 +65,8 @@ class CooperativeExecutor(ABC):
         """Where tasks begin."""
         self._lanes: dict[Lane, int] = {}
         """All that run, and how many tasks each has."""
+        self._threads: list[Lane] = []
+        """All that have been started, those among them whose threads are still ending included."""
         self._started = False
         self._stopped = False
         self._idle: Future[None] | None = None
@@ -138,7 +140,10 @@ class CooperativeExecutor(ABC):
         except AskTimeout:
             with self._lock:
                 return abandoned + [task.claim.id for task in self._tasks]
-        for lane in list(self._lanes):
+        # A lane that runs no more ends on its own: its thread is waited for all the same.
+        with self._lock:
+            lanes = list(self._threads)
+        for lane in lanes:
             lane.close()
             lane.join(max(timeout, 0.1))
         return abandoned
@@ -173,6 +178,7 @@ class CooperativeExecutor(ABC):
             return None
         self._lane = lane
         self._lanes[lane] = 0
+        self._threads = [*(other for other in self._threads if not other.join(0.0)), lane]
         return lane
 
     def lane_opened(self, lane: Lane) -> None:

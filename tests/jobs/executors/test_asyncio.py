@@ -112,7 +112,7 @@ def test_it_has_no_thread_before_the_first_task_and_none_after_its_end(
     assert {outcome.result for outcome in owner.wait(3)} == {'"kalends-asyncio"'}
     until(lambda: threads() == ["kalends-asyncio", "kalends-asyncio-watchdog"])
     assert executor.stop(10) == []
-    until(lambda: threads() == [])
+    assert threads() == []
 
 
 def test_on_the_loop_of_a_host_jobs_run_there_and_at_the_end_it_goes_on(
