@@ -74,7 +74,15 @@ class Dialect(abc.ABC):
 
     @abc.abstractmethod
     def begin(self, db: peewee.Database) -> None:
-        """Begin a transaction that writes."""
+        """Begin a transaction that writes, and its first unit."""
+
+    def next_unit(self, db: peewee.Database) -> None:
+        """Begin the next unit of the transaction; what came before it stays."""
+        db.connection().execute("RELEASE unit; SAVEPOINT unit")
+
+    def undo_unit(self, db: peewee.Database) -> None:
+        """Undo what was written since the unit began."""
+        db.connection().execute("ROLLBACK TO unit")
 
     def commit(self, db: peewee.Database) -> None:
         """Make it durable, as durable as the settings say."""
@@ -108,12 +116,16 @@ class Dialect(abc.ABC):
         """``error`` as a refusal, where it says that the database cannot be used now; else None."""
 
     @abc.abstractmethod
-    def compile(self, query: Any) -> str:
-        """The SQL of a query whose parameters are given later, to ``execute_many``."""
+    def compile(self, query: Any) -> Any:
+        """The statement of a query whose values are given later, a row of them at a time, to
+        ``execute_many``.
+        """
 
     @abc.abstractmethod
-    def execute_many(self, db: peewee.Database, sql: str, rows: Sequence[Any]) -> int:
-        """Run one statement for every row; returns how many rows it changed or inserted."""
+    def execute_many(self, db: peewee.Database, statement: Any, rows: Sequence[Any]) -> int:
+        """Run a compiled statement for every row; returns how many rows it changed or inserted. No
+        two are about the same row of a table, but for inserts that leave alone what is there.
+        """
 
     def others_committed(self, db: peewee.Database) -> bool:
         """Whether another process may have changed the ledger since this was last asked; of the

@@ -47,6 +47,7 @@ def _postgres(url: str, settings: Settings) -> Dialect:
         Address.read(url, patience=settings.busy_timeout),
         durability=settings.durability,
         busy_timeout=settings.busy_timeout,
+        lease=settings.lease,
     )
 
 

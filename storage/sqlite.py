@@ -120,7 +120,7 @@ class SqliteDialect(Dialect):
 
     def begin(self, db: peewee.Database) -> None:
         # Not deferred: what a unit reads first would be out of date when it begins to write.
-        db.connection().execute("BEGIN IMMEDIATE")
+        db.connection().execute("BEGIN IMMEDIATE; SAVEPOINT unit")
 
     def begin_read(self, db: peewee.Database) -> None:
         db.connection().execute("BEGIN")
@@ -181,10 +181,10 @@ class SqliteDialect(Dialect):
     def compile(self, query: Any) -> str:
         return str(_SPELLING.get_sql_context().sql(query).query()[0])
 
-    def execute_many(self, db: peewee.Database, sql: str, rows: Sequence[Any]) -> int:
+    def execute_many(self, db: peewee.Database, statement: str, rows: Sequence[Any]) -> int:
         connection = db.connection()
         before = connection.total_changes()
-        connection.cursor().executemany(sql, rows)
+        connection.cursor().executemany(statement, rows)
         return int(connection.total_changes() - before)
 
     def others_committed(self, db: peewee.Database) -> bool:

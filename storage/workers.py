@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeGuard, TypeVar
 
 import peewee
 
@@ -24,7 +24,12 @@ T = TypeVar("T")
 Unit = Callable[[peewee.Database], T]
 _log = get_log()
 _AGAIN = 3
-"""How often a group that met a deadlock is run again, at once."""
+"""How often a group whose transaction was not to be is run again, at once."""
+_UNDONE = ("deadlock", "stood_still")
+"""What a transaction may meet of which nothing is left for certain, and which is gone with it."""
+
+_KNOWN = ("full", "locked")
+"""What a commit may meet that has not come to pass for certain."""
 
 
 class Health:
@@ -255,18 +260,20 @@ class Writer(Worker):
             error, culprit = self._transaction(db, group)
             if error is None:
                 return
-            if again and self._is_deadlock(error):
-                again -= 1
-                continue
+            if self._is_undone(error):
+                if again:
+                    again -= 1
+                    continue
+                self.health.update(error)
             if culprit is None:
                 self._refuse(db, group, error)
                 return
             group.pop(culprit)[1].resolve(None, error)
 
     @staticmethod
-    def _is_deadlock(error: BaseException) -> bool:
-        """Somebody's transaction had to make way, and it was this one: it may just run again."""
-        return isinstance(error, StorageUnavailable) and error.details["reason"] == "deadlock"
+    def _is_undone(error: BaseException) -> TypeGuard[StorageUnavailable]:
+        """The server has undone the transaction, for another's sake: it may just run again."""
+        return isinstance(error, StorageUnavailable) and error.details["reason"] in _UNDONE
 
     def _refuse(
         self, db: peewee.Database, group: list[tuple[Unit[Any], Future[Any]]], error: BaseException
@@ -296,7 +303,10 @@ class Writer(Worker):
                 raise self.health.corrupt
             self.pick_up(db)
             self.begin(db)
-            for at, (unit, future) in enumerate(group):  # noqa: B007  (read where it fails)
+            for place, (unit, future) in enumerate(group):
+                if place:
+                    self._dialect.next_unit(db)
+                at = place
                 answers.append((future, *self.run_unit(db, unit)))
             at = None
             self.commit(db)
@@ -311,7 +321,7 @@ class Writer(Worker):
         return None, None
 
     def begin(self, db: peewee.Database) -> None:
-        """Begin the transaction of a group."""
+        """Begin the transaction of a group, and its first unit."""
         self._dialect.begin(db)
 
     def commit(self, db: peewee.Database) -> None:
@@ -320,20 +330,16 @@ class Writer(Worker):
 
     def run_unit(self, db: peewee.Database, unit: Unit[Any]) -> tuple[Any, BaseException | None]:
         """Value and error of one unit, undone if it failed; raises what voids the transaction."""
-        connection = db.connection()
-        connection.execute("SAVEPOINT unit")
         try:
-            value = unit(db)
+            return unit(db), None
         except BaseException as error:
             unavailable = self._dialect.unavailable(error)
             if unavailable is not None or not self._dialect.in_transaction(db):
                 if unavailable is None:
                     raise
                 raise unavailable from error
-            connection.execute("ROLLBACK TO unit; RELEASE unit")
+            self._dialect.undo_unit(db)
             return None, error
-        connection.execute("RELEASE unit")
-        return value, None
 
     def _void(
         self, db: peewee.Database, error: BaseException, *, committing: bool
@@ -347,8 +353,9 @@ class Writer(Worker):
         )
         if unavailable is None:
             return error
-        if committing and unavailable.details.get("reason") not in ("full", "locked"):
+        undone = self._is_undone(unavailable)
+        if committing and not undone and unavailable.details.get("reason") not in _KNOWN:
             unavailable.details["outcome"] = "unknown"
-        if not self._is_deadlock(unavailable):
+        if not undone:
             self.health.update(unavailable)
         return unavailable

@@ -2,7 +2,8 @@
 
 *One writer at a time*: each transaction that writes takes the schema's advisory lock as it begins,
 so that units of work need no other, as on SQLite; see ``docs/design/decisions.md``. Whoever stands
-still within a transaction is cut off by the server before the others' patience ends.
+still within a transaction is cut off by the server while the others' leases last; it may run its
+units again, for nothing is left of them.
 
 *Nothing is lost with a connection*: one that broke while it was idle is made anew before anything
 is sent twice; one that breaks within a transaction leaves nothing behind, and one that breaks in a
@@ -25,6 +26,7 @@ from kalends.storage import migrations
 from kalends.storage.dialect import Dialect
 from kalends.storage.postgres.address import Address
 from kalends.storage.postgres.schema import LOCK, MIGRATIONS, check_server, ensure_schema
+from kalends.storage.postgres.together import Together
 from kalends.storage.postgres.troubles import cause_of, reason_of
 
 __all__ = ["PostgresDialect"]
@@ -32,6 +34,8 @@ __all__ = ["PostgresDialect"]
 _PAUSE_FIRST, _PAUSE_LIMIT = 0.05, 1.0
 _LONGEST = 60_000
 """Milliseconds that one statement of a writer may take: none takes a second, where all is well."""
+_STANDSTILL = 0.5
+"""Seconds that a writer may stand still within a transaction in any case."""
 _OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR, TransactionStatus.ACTIVE)
 
 
@@ -56,11 +60,17 @@ class PostgresDialect(Dialect):
     group = 60
 
     def __init__(
-        self, address: Address, *, durability: Literal["full", "normal"], busy_timeout: float
+        self,
+        address: Address,
+        *,
+        durability: Literal["full", "normal"],
+        busy_timeout: float,
+        lease: float = 15.0,
     ) -> None:
         self.address = address
         self._durability = durability
         self._busy_timeout = busy_timeout
+        self._standstill = max(_STANDSTILL, min(lease / 4, busy_timeout * 4 / 5))
         self._clock = SystemClock()
         self._pause = _PAUSE_FIRST
         self._not_before = 0.0
@@ -155,8 +165,8 @@ class PostgresDialect(Dialect):
         if read_only:
             settings["default_transaction_read_only"] = "on"
         else:
-            # Before others lose their patience with one who holds the lock and stands still.
-            settings["idle_in_transaction_session_timeout"] = max(patience * 4 // 5, 1000)
+            # Before others lose their leases, or their patience, to one who holds the lock.
+            settings["idle_in_transaction_session_timeout"] = round(self._standstill * 1000)
             settings["statement_timeout"] = _LONGEST
             if self._durability == "normal":
                 settings["synchronous_commit"] = "off"
@@ -182,7 +192,11 @@ class PostgresDialect(Dialect):
     # -- transactions --------------------------------------------------------------------------
 
     def begin(self, db: peewee.Database) -> None:
-        self._first(db, f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT {self._lock}", False)
+        self._first(
+            db,
+            f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT {self._lock}; SAVEPOINT unit",
+            False,
+        )
 
     def begin_read(self, db: peewee.Database) -> None:
         self._first(db, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", True)
@@ -224,15 +238,12 @@ class PostgresDialect(Dialect):
         words = str(cause_of(error)).strip() or type(cause_of(error)).__name__
         return StorageUnavailable(f"the database is unavailable: {words}", reason=reason)
 
-    def compile(self, query: Any) -> str:
-        return str(_SPELLING.get_sql_context().sql(query).query()[0])
+    def compile(self, query: Any) -> Together:
+        sql, _ = _SPELLING.get_sql_context().sql(query).query()
+        return Together(sql, query, _Database.field_types)
 
-    def execute_many(self, db: peewee.Database, sql: str, rows: Sequence[Any]) -> int:
-        if not rows:
-            return 0
-        with db.connection().cursor() as cursor:
-            cursor.executemany(sql, rows)
-            return int(cursor.rowcount)
+    def execute_many(self, db: peewee.Database, statement: Together, rows: Sequence[Any]) -> int:
+        return statement.run(db.connection(), rows)
 
     def others_committed(self, db: peewee.Database) -> bool:
         pgconn = db.connection().pgconn

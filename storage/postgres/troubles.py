@@ -14,7 +14,7 @@ __all__ = ["REASONS", "cause_of", "reason_of"]
 
 _REASONS = {
     "25006": "read_only",  # a standby, or a database set so
-    "25P03": "interrupted",  # this process stood still within a transaction, and was cut off
+    "25P03": "stood_still",  # this process did, within a transaction, and was cut off
     "25P04": "interrupted",
     "40001": "deadlock",
     "40P01": "deadlock",

@@ -341,11 +341,11 @@ def statements(ledger: Ledger, outcomes: list[Outcome]) -> tuple[Recorded, list[
 
     many = ledger.dialect.execute_many
 
-    def counted(db: Any, sql: str, rows: Any) -> int:
+    def counted(db: Any, statement: Any, rows: Any) -> int:
         connection.exec_trace = None
-        changed = many(db, sql, rows)
+        changed = many(db, statement, rows)
         connection.exec_trace = trace
-        seen.append(f"{sql} * {len(rows)}")
+        seen.append(f"{statement} * {len(rows)}")
         return changed
 
     ledger.dialect.execute_many = counted  # type: ignore[method-assign]
@@ -355,7 +355,7 @@ def statements(ledger: Ledger, outcomes: list[Outcome]) -> tuple[Recorded, list[
     finally:
         connection.exec_trace = None
         ledger.dialect.execute_many = many  # type: ignore[method-assign]
-    return recorded, [sql for sql in seen if sql not in ("BEGIN IMMEDIATE", "COMMIT")]
+    return recorded, [sql for sql in seen if not sql.startswith(("BEGIN", "SAVEPOINT", "COMMIT"))]
 
 
 def test_any_number_of_successes_is_one_statement(ledger: Ledger) -> None:

@@ -241,7 +241,8 @@ def test_a_session_is_set_up_for_what_it_does(open_postgres: Any) -> None:
     written, read = storage.write(shown).get(timeout=10), storage.read(shown).get(timeout=10)
     assert (written["application_name"], written["TimeZone"]) == ("kalends", "UTC")
     assert written["search_path"].startswith("test_")
-    assert (written["lock_timeout"], written["idle_in_transaction_session_timeout"]) == ("5s", "4s")
+    assert written["lock_timeout"] == "5s"
+    assert written["idle_in_transaction_session_timeout"] == "3750ms", "a quarter of a lease"
     assert (written["synchronous_commit"], written["default_transaction_read_only"]) == (
         "off",
         "off",

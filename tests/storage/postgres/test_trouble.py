@@ -224,24 +224,55 @@ def test_writers_take_turns(open_postgres: Open) -> None:
     assert [first.get(timeout=WAIT), second.get(timeout=WAIT)] == [0, 1]
 
 
-def test_one_who_stands_still_in_a_transaction_is_cut_off_before_the_others_lose_patience(
+def test_one_who_stands_still_in_a_transaction_is_cut_off_and_begins_it_anew(
     open_postgres: Open, logged: list[dict[str, Any]]
 ) -> None:
-    stopped, going = open_postgres(busy_timeout=2.0), open_postgres(busy_timeout=10.0)
+    stopped, going = open_postgres(lease=2.0), open_postgres(busy_timeout=10.0)
     begun, may_end = threading.Event(), threading.Event()
+    runs: list[str | None] = []
 
     def stand_still(db: peewee.Database) -> None:
-        put_fact(db, "a", "1")
+        runs.append(fact(db, "c"))
+        put_fact(db, "a", str(len(runs)))
         begun.set()
         assert may_end.wait(WAIT)
         put_fact(db, "b", "1")
 
     still = stopped.write(stand_still)
+    beside = stopped.write(put("d"))
     assert begun.wait(WAIT)
-    going.write(put("c")).get(timeout=WAIT)  # after a second, not after ten
+    going.write(put("c")).get(timeout=WAIT)  # after half a second, not after ten
     may_end.set()
-    assert refusal(still).details["reason"] in ("interrupted", "unreachable")
-    assert [get(going, key) for key in ("a", "b", "c")] == [None, None, "1"]
+    still.get(timeout=WAIT)
+    beside.get(timeout=WAIT)
+    assert runs == [None, "1"], "undone, and run again on what others have written since"
+    assert [get(going, key) for key in ("a", "b", "c", "d")] == ["2", "1", "1", "1"]
+    assert logged == []
+
+
+def test_one_who_is_cut_off_again_and_again_is_refused_and_the_others_are_not(
+    open_postgres: Open, logged: list[dict[str, Any]]
+) -> None:
+    storage = open_postgres()
+    begun, may_end = threading.Event(), threading.Event()
+
+    def gate(db: peewee.Database) -> None:
+        begun.set()
+        assert may_end.wait(WAIT)
+
+    def crawl(db: peewee.Database) -> None:
+        put_fact(db, "a", "1")
+        raise psycopg.errors.IdleInTransactionSessionTimeout("you stood still")
+
+    storage.write(gate)
+    assert begun.wait(WAIT)
+    before, crawling, after = storage.write(put("b")), storage.write(crawl), storage.write(put("c"))
+    may_end.set()
+    assert refusal(crawling).details == {"reason": "stood_still"}
+    before.get(timeout=WAIT)
+    after.get(timeout=WAIT)
+    assert [get(storage, key) for key in ("a", "b", "c")] == [None, "1", "1"]
+    assert [entry["event"] for entry in logged] == ["storage_degraded", "storage_recovered"]
 
 
 def test_a_transaction_that_had_to_make_way_is_run_again(

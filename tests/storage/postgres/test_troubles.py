@@ -31,7 +31,7 @@ MEANT = [
     (errors.DeadlockDetected, "deadlock"),
     (errors.SerializationFailure, "deadlock"),
     (errors.QueryCanceled, "interrupted"),
-    (errors.IdleInTransactionSessionTimeout, "interrupted"),
+    (errors.IdleInTransactionSessionTimeout, "stood_still"),
     (errors.AdminShutdown, "unreachable"),
     (errors.CannotConnectNow, "unreachable"),
     (errors.ConnectionFailure, "unreachable"),
