@@ -1,0 +1,98 @@
+"""Runs the tasks of a figure: each in a process of its own, round by round, in changing order."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from harness.facts import environment
+from harness.plan import Figure, Task
+from harness.results import Cell, FigureResult, Row
+from peers.catalogue import PEERS
+
+__all__ = ["MARK", "TaskFailed", "child", "measure"]
+
+MARK = "measured: "
+"""What the line that holds a child's numbers begins with."""
+_TOP = Path(__file__).parent.parent
+
+
+class TaskFailed(Exception):
+    """A process did not measure what it was to measure."""
+
+
+def measure(figure: Figure, *, quick: bool, rounds: int | None = None) -> FigureResult:
+    """Measure a figure, and say on standard error how far it is. Raises ``TaskFailed``."""
+    tasks, facts, began = figure.tasks(quick), environment(), time.perf_counter()
+    rows: dict[str, Row] = {}
+    values: dict[tuple[str, str], list[float]] = {}
+    for task in tasks:
+        row = rows.setdefault(task.row, Row(task.row))
+        if task.peer is not None:
+            row.settings = PEERS[task.peer].settings
+            row.absent = PEERS[task.peer].why_absent
+    present = [task for task in tasks if rows[task.row].absent is None]
+    for number in range(max((_rounds(task, quick, rounds) for task in present), default=0)):
+        # Each round begins with another one: what runs first, or after whom, is nobody's luck.
+        turn = number % len(present)
+        for task in present[turn:] + present[:turn]:
+            if number < _rounds(task, quick, rounds):
+                for key, value in _run(figure.name, task, number).items():
+                    values.setdefault((task.row, key), []).append(value)
+    for (name, key), found in values.items():
+        rows[name].cells[key] = Cell.of(found)
+    return FigureResult(
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(time.perf_counter() - began, 1),
+        quick=quick,
+        environment=facts,
+        rows=list(rows.values()),
+    )
+
+
+def _rounds(task: Task, quick: bool, rounds: int | None) -> int:
+    return 1 if quick else task.rounds if rounds is None else rounds
+
+
+def _run(figure: str, task: Task, number: int) -> dict[str, float]:
+    environ = dict(os.environ)
+    if task.peer is not None and (folder := PEERS[task.peer].folder):
+        environ["PYTHONPATH"] = os.pathsep.join([folder, environ.get("PYTHONPATH", "")])
+    given = msgspec.json.encode([task.code, task.arguments]).decode()
+    began = time.perf_counter()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", str(_TOP), "--child", given],
+            env=environ, capture_output=True, text=True, timeout=task.patience, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise TaskFailed(f"{figure}, {task.row}: not done after {task.patience:g} s") from error
+    lines = [line for line in done.stdout.splitlines() if line.startswith(MARK)]
+    if done.returncode or len(lines) != 1:
+        raise TaskFailed(
+            f"{figure}, {task.row}, {task.code} {task.arguments}: ended with {done.returncode}\n"
+            f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        )
+    found = msgspec.json.decode(lines[0].removeprefix(MARK), type=dict[str, float])
+    shown = ", ".join(f"{key} {value:.4g}" for key, value in found.items())
+    took = time.perf_counter() - began
+    print(f"{figure} {number + 1} {task.row}: {shown} ({took:.1f} s)", file=sys.stderr, flush=True)
+    return found
+
+
+def child(given: str) -> None:
+    """Be the process of a task: call its function and print its numbers."""
+    code, arguments = msgspec.json.decode(given, type=tuple[str, dict[str, Any]])
+    module, _, name = code.partition(":")
+    found = getattr(importlib.import_module(module), name)(**arguments)
+    print(MARK + msgspec.json.encode(found).decode(), flush=True)
+    # Peers leave threads behind that nobody can end; what was to be measured has been.
+    sys.stdout.flush()
+    os._exit(0)
