@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from gevent import monkey
 
-monkey.patch_all()
+if __name__ == "__main__":  # before anything else is imported
+    monkey.patch_all()
 
 import json
 import os
