@@ -22,7 +22,7 @@ from kalends.storage.claims import Skipped
 from kalends.storage.engine import Storage
 from kalends.storage.journal import entries_after
 from kalends.storage.outcomes import Recorded
-from kalends.work import Claim, Outcome, WrittenOff
+from kalends.work import Claim, Ending, Outcome, WrittenOff
 
 __all__ = ["Announcer"]
 
@@ -134,6 +134,23 @@ class Announcer:
                     reason=execution.reason,
                 )
             )
+
+    def ended(self, endings: Sequence[Ending]) -> None:
+        """What has got its fate in the ledger alone, as by a rescue, is durable."""
+        if self._notices.wanted(NoticeKind.EXECUTION_ENDED):
+            for ending in endings:
+                self._notices.tell(
+                    Notice(
+                        kind=NoticeKind.EXECUTION_ENDED.value,
+                        at=from_us(ending.ended_us),
+                        event_id=ending.event_id,
+                        execution_id=ending.execution_id,
+                        due=from_us(ending.due),
+                        attempt=ending.attempt,
+                        fate=ending.fate,
+                        reason=ending.reason,
+                    )
+                )
 
     def _terminated(self, ended: WrittenOff) -> None:
         self._notices.tell(

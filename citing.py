@@ -8,9 +8,9 @@ from __future__ import annotations
 import pendulum
 
 from kalends.explanation import Explanation, Standing
-from kalends.model import Fate, JournalEntry, JournalKind, Reason
+from kalends.model import Execution, Fate, JournalEntry, JournalKind, Reason
 
-__all__ = ["ENDS", "MOST_READ", "asked_for", "at", "by", "cited", "length"]
+__all__ = ["ENDS", "MOST_READ", "asked_for", "at", "by", "cancels", "cited", "length"]
 
 
 def asked_for(found: Explanation, kind: JournalKind) -> JournalEntry | None:
@@ -28,6 +28,16 @@ def _names(entry: JournalEntry, found: Explanation) -> bool:
         return False
     if entry.kind is JournalKind.EVENT_BACKFILLED:
         return entry.id == execution.backfill
+    if entry.kind is JournalKind.BACKFILL_CANCELLED:
+        return cancels(entry, execution)
+    return bool(entry.details.get("execution_id") == execution.id)
+
+
+def cancels(entry: JournalEntry, execution: Execution) -> bool:
+    """Whether it tells that somebody had this execution cancelled, alone or with its backfill."""
+    if entry.kind is JournalKind.BACKFILL_CANCELLED:
+        by_it = execution.reason is Reason.REQUESTED and entry.at == execution.ended_at
+        return by_it and entry.details.get("backfill_id") == execution.backfill
     return bool(entry.details.get("execution_id") == execution.id)
 
 

@@ -93,8 +93,7 @@ def _fate(found: Explanation, execution: Execution) -> list[str]:
     if execution.backfill is not None:
         asker = by(asked_for(found, JournalKind.EVENT_BACKFILLED))
         told.append(f"It belongs to a backfill{asker and f', asked for{asker}'}.")
-    entry = asked_for(found, JournalKind.EXECUTION_CANCELLED)
-    cancelled = [] if entry is None else [f"Its cancellation was asked for{by(entry)}."]
+    cancelled = _cancelled(found)
     if execution.ended_at is None:
         return [*told, *_open(found, execution), *_runs_on(execution), *cancelled, *_places(found)]
     told += [f"{_begun(execution)} {ENDS[execution.fate]}{_took(execution)}.", *cancelled]
@@ -108,6 +107,15 @@ def _fate(found: Explanation, execution: Execution) -> list[str]:
         message = execution.error.message[:200].strip().rstrip(".") or "no message"
         told.append(f"Its error was {execution.error.type}: {message}.")
     return [*told, *_runs_on(execution)]
+
+
+def _cancelled(found: Explanation) -> list[str]:
+    """Who asked for its cancellation, or cancelled the backfill that it belongs to."""
+    entry = asked_for(found, JournalKind.EXECUTION_CANCELLED)
+    if entry is not None:
+        return [f"Its cancellation was asked for{by(entry)}."]
+    entry = asked_for(found, JournalKind.BACKFILL_CANCELLED)
+    return [] if entry is None else [f"Its backfill was cancelled{by(entry)}."]
 
 
 def _runs_on(execution: Execution) -> list[str]:

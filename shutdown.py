@@ -153,6 +153,8 @@ def _settle(system: System, unbegun: Sequence[Claim], abandoned: int) -> int:
     if system.settings.enabled:
         left = write(lambda db: system.nodes.leave(db, now=now, abandoned=abandoned))
         system.left = _committed(left, len(rest))
+        if system.left:
+            system.announcer.ended(left.get().ended)
     if returned is not None:
         _committed(returned, len(rest))
     if recorded is not None and _committed(recorded, len(rest)):

@@ -215,6 +215,7 @@ class System:
             nodes=nodes,
             ids=self.ids,
             node=self.node,
+            announcer=self.announcer,
             settings=settings,
             chores=self.chores,
             on_round=self.condition.housekeeping_told,

@@ -7,7 +7,7 @@ import msgspec
 from kalends.model import Failure, Fate, Reason
 from kalends.retrying import Ask
 
-__all__ = ["Begun", "Claim", "Outcome", "Told", "WrittenOff"]
+__all__ = ["Begun", "Claim", "Ending", "Outcome", "Told", "WrittenOff"]
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +85,18 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What was claimed; None where this process has forgotten."""
     told: Told | None = None
     """What it has told beside that; None: nothing."""
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """A fate that was given to an execution in the ledger alone: no job has told how it ended."""
+
+    execution_id: str
+    event_id: str
+    due: int
+    attempt: int
+    fate: Fate
+    reason: Reason | None
+    ended_us: int
 
 
 class WrittenOff(msgspec.Struct, frozen=True):

@@ -116,7 +116,9 @@ class ExecutionTrackerActor(Actor):
         """
         if self._enabled:
             if self.cell.incarnation == 1:
-                self._beat(self._nodes.enter).get().log()
+                rescued = self._beat(self._nodes.enter)
+                rescued.add_done_callback(self._tell_ended)
+                rescued.get().log()
                 self.after(self._lease / 3, Heartbeat())
             else:
                 self.heartbeat(Heartbeat())
@@ -234,7 +236,9 @@ class ExecutionTrackerActor(Actor):
 
         A refusal of the storage is tried again at the next beat.
         """
-        self._beat(self._nodes.renew).add_done_callback(self._beaten)
+        beaten = self._beat(self._nodes.renew)
+        beaten.add_done_callback(self._tell_ended)
+        beaten.add_done_callback(self._beaten)
         self._audit()
         self._storage.read(self._nodes.called_off).add_done_callback(self._called_off)
         self.after(self._lease / 3, message)
@@ -247,6 +251,11 @@ class ExecutionTrackerActor(Actor):
             return self._nodes.rescue(db, now=now)
 
         return self._storage.write(unit)
+
+    def _tell_ended(self, done: Future[Rescue]) -> None:
+        """On the writer's thread, right after the commit."""
+        if done.value is not None:
+            self._announcer.ended(done.value.ended)
 
     def _beaten(self, done: Future[Rescue]) -> None:
         if done.value is not None and done.value.nodes:

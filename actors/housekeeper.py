@@ -16,6 +16,7 @@ import msgspec
 from kalends.actors.changing import Changing
 from kalends.actors.hub import Timer
 from kalends.actors.runtime import Actor, handles
+from kalends.announcing import Announcer
 from kalends.cleanup import CleanupReport, CleanupRule, run_rule
 from kalends.clock import US, Clock
 from kalends.errors import KalendsError, NotInitialized, ValidationFailed, did_you_mean
@@ -107,6 +108,7 @@ class HousekeeperActor(Actor):
         node: str,
         clock: Clock,
         changing: Changing,
+        announcer: Announcer,
         settings: Settings,
         tell_loop: Callable[[Message], None],
         chores: Chores,
@@ -119,6 +121,7 @@ class HousekeeperActor(Actor):
         self._node = node
         self._clock = clock
         self._changing = changing
+        self._announcer = announcer
         self._settings = settings
         self._tell_loop = tell_loop
         self._chores = chores
@@ -198,14 +201,18 @@ class HousekeeperActor(Actor):
     def _rescue(self) -> Rescue:
         now = self._clock.now_us()
         rescuing = self._storage.write(lambda db: self._nodes.rescue(db, now=now))
-        rescuing.add_done_callback(
-            lambda done: self._changing.disarm(() if done.value is None else done.value.paused)
-        )
+        rescuing.add_done_callback(self._rescued)
         rescued = rescuing.get()
         rescued.log()
         if rescued.nodes:
             self._tell_loop(ClaimDue())
         return rescued
+
+    def _rescued(self, done: Future[Rescue]) -> None:
+        """On the writer's thread, right after the commit."""
+        if done.value is not None:
+            self._changing.disarm(done.value.paused)
+            self._announcer.ended(done.value.ended)
 
     def _prune(self) -> Pruned:
         total = Pruned()

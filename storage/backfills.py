@@ -202,13 +202,15 @@ def find_backfill(db: peewee.Database, backfill_id: str) -> Backfill:
 def cancel_backfill(
     db: peewee.Database, backfill_id: str, stamp: Stamp, given_back: Sequence[Claim] = ()
 ) -> Backfill:
-    """End as ``cancelled`` what waits in a backfill; what runs goes on. Raises
+    """End as ``cancelled (requested)`` what waits in a backfill; what runs goes on. Raises
     ``BackfillNotFound``.
     """
     found = find_backfill(db, backfill_id)
     give_back(db, given_back, stamp.node, now=stamp.now)
     cancelled = (
-        ExecutionRow.update(fate=Fate.CANCELLED.value, ended_at=stamp.now)
+        ExecutionRow.update(
+            fate=Fate.CANCELLED.value, reason=Reason.REQUESTED.value, ended_at=stamp.now
+        )
         .where(
             ExecutionRow.batch == backfill_id,
             ExecutionRow.ended_at.is_null(),

@@ -212,8 +212,10 @@ def _journal(
         high = max(high, to_us(execution.ended_at) + _SKEW_US)
     found = {entry.id: entry for entry in around(db, event.id, low, high)}
     bears = [before(db, event.id, low), asked(db, event.id, instant, execution, gap)]
-    if execution is not None and execution.cancel_requested:
-        bears.append(cancelled(db, event.id, execution.id))
+    if execution is not None and (
+        execution.cancel_requested or execution.reason is Reason.REQUESTED
+    ):
+        bears.append(cancelled(db, execution))
     for entry in bears:
         if entry is not None:
             found[entry.id] = entry

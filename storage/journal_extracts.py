@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import peewee
 
-from kalends.citing import MOST_READ
+from kalends.citing import MOST_READ, cancels
 from kalends.clock import from_us, to_us
 from kalends.model import Execution, Gap, JournalEntry, JournalKind, Reason
 from kalends.policies import Policies
@@ -27,6 +27,7 @@ _TIME_ITSELF = frozenset(
 )
 """What happened to processes and to time bears on every event."""
 _ASKED = (JournalKind.EVENT_TRIGGERED.value, JournalKind.EVENT_MOVED.value)
+_CANCELLED = (JournalKind.EXECUTION_CANCELLED.value, JournalKind.BACKFILL_CANCELLED.value)
 _TICK_US = 1000
 """What the time in an id counts in."""
 _LOOKED_AT = 500
@@ -91,15 +92,15 @@ def asked(
     return found[0] if found else None
 
 
-def cancelled(db: peewee.Database, event_id: str, execution_id: str) -> JournalEntry | None:
-    """The entry of whoever asked for this execution to be cancelled."""
+def cancelled(db: peewee.Database, execution: Execution) -> JournalEntry | None:
+    """The entry of whoever asked for this execution to be cancelled, or cancelled its backfill."""
     query = JournalRow.select(*JOURNAL_COLUMNS).where(
-        JournalRow.event_id == event_id,
-        JournalRow.id > execution_id,  # it was asked for after the execution had been made
-        JournalRow.kind == JournalKind.EXECUTION_CANCELLED.value,
+        JournalRow.event_id == execution.event_id,
+        JournalRow.id > execution.id,  # it was asked for after the execution had been made
+        JournalRow.kind.in_(_CANCELLED),
     )
     found = _entries(db, query.order_by(JournalRow.id).limit(_LOOKED_AT))
-    return next((each for each in found if each.details.get("execution_id") == execution_id), None)
+    return next((each for each in found if cancels(each, execution)), None)
 
 
 def policies_at(db: peewee.Database, event_id: str, current: Policies, instant: int) -> Policies:

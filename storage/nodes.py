@@ -20,10 +20,10 @@ from peewee import fn
 from kalends.errors import ValidationFailed
 from kalends.ids import IdSource
 from kalends.logs import get_log
-from kalends.model import EventStatus, JournalKind
+from kalends.model import EventStatus, Fate, JournalKind, Reason
 from kalends.policies import Policies
 from kalends.storage.accounts import Held, give_back
-from kalends.storage.cancelling import end_called_off
+from kalends.storage.cancelling import end_called_off, reason_of
 from kalends.storage.downtime import note_alive, tell_downtime
 from kalends.storage.journal import Stamp, write_entry
 from kalends.storage.models import EventRow, ExecutionRow, NodeRow
@@ -34,7 +34,7 @@ from kalends.storage.rescuing import rescue_execution
 from kalends.storage.rows import load_policies
 from kalends.storage.running_on import gone
 from kalends.storage.streaks import pause_after_failures
-from kalends.work import Claim
+from kalends.work import Claim, Ending
 
 __all__ = ["NodeStore", "Process", "Rescue", "ThisProcess", "place_of_this_process"]
 
@@ -117,6 +117,10 @@ class Rescue(msgspec.Struct, frozen=True):
     lost: int = 0
     paused: tuple[str, ...] = ()
     """The events that were paused for what was lost."""
+    ended: tuple[Ending, ...] = ()
+    """The executions that got their fate by it: those that are lost, and those that somebody had
+    called off.
+    """
 
     def log(self) -> None:
         """Log it, where there was a dead node."""
@@ -186,10 +190,10 @@ class NodeStore:
         self.register(db, now=now)
         return False
 
-    def leave(self, db: peewee.Database, *, now: int, abandoned: int) -> None:
-        """End the lease. What this node still holds is rescued by whoever comes next."""
+    def leave(self, db: peewee.Database, *, now: int, abandoned: int) -> Rescue:
+        """End the lease, and free what this node still holds."""
         self._remove(db, self._node, min(now, self._last_renewal(db, self._node) + self._lease_us))
-        self._rescue_node(db, self._node, now)
+        freed = self._rescue_node(db, self._node, now)
         write_entry(
             db,
             JournalKind.NODE_STOPPED,
@@ -198,6 +202,7 @@ class NodeStore:
             node=self._node,
             abandoned=abandoned,
         )
+        return freed
 
     def rescue(self, db: peewee.Database, *, now: int) -> Rescue:
         """Declare dead the nodes that are, and free what they held."""
@@ -210,6 +215,7 @@ class NodeStore:
                 found.reopened + freed.reopened,
                 found.lost + freed.lost,
                 found.paused + freed.paused,
+                found.ended + freed.ended,
             )
             write_entry(
                 db,
@@ -281,16 +287,18 @@ class NodeStore:
             .where(ExecutionRow.node == node, ExecutionRow.ended_at.is_null())
         )  # fmt: skip
         reopened = 0
+        ended: list[Ending] = []
         lost: dict[str, tuple[str, Policies]] = {}
         for *row, event_id, due, manual, mark in list(query.tuples().execute(db)):
             execution_id, ready_at, attempt, claimed_at, started_at, text, status = row
             policies = None if status == EventStatus.DELETED else _readable(text)
+            this = execution_id, event_id, due, attempt
             if mark:
                 end_called_off(db, execution_id, mark, now=now)
+                ended.append(Ending(*this, Fate.CANCELLED, reason_of(mark), now))
             elif started_at is None and ready_at > now:
                 # Claimed ahead, and the time to begin has not come: it cannot have begun.
-                held = Held(execution_id, event_id, due, attempt, bool(manual))
-                give_back(db, [held], node, now=now)
+                give_back(db, [Held(*this, bool(manual))], node, now=now)
                 reopened += 1
             elif rescue_execution(
                 db,
@@ -305,6 +313,7 @@ class NodeStore:
                 reopened += 1
             else:
                 lost[execution_id] = (event_id, policies or Policies())
+                ended.append(Ending(*this, Fate.LOST, Reason.PROCESS_DIED, now))
         gone(db, node)
         paused = [
             event_id
@@ -319,7 +328,7 @@ class NodeStore:
                 node=self._node,
             )
         ]
-        return Rescue((node,), reopened, len(lost), tuple(paused))
+        return Rescue((node,), reopened, len(lost), tuple(paused), tuple(ended))
 
 
 def _readable(text: str | None) -> Policies | None:

@@ -77,7 +77,7 @@ class Backfilling(Deciding):
         self._take_back(event)
         for run in event.open:
             if run.batch == number and not run.held:
-                run.end("cancelled")
+                run.end("cancelled", "requested")
         self.settle()
 
     def _changing(self, name: str) -> Event:

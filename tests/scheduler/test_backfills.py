@@ -9,7 +9,7 @@ from typing import Any
 import pendulum
 import pytest
 
-from kalends import BackfillNotFound, Fate, ValidationFailed, cron, current, every
+from kalends import BackfillNotFound, Fate, Reason, ValidationFailed, cron, current, every
 
 pytestmark = pytest.mark.on_both
 
@@ -139,6 +139,25 @@ def test_cancelling_leaves_what_runs_and_ends_the_rest(
     }  # fmt: skip
     (entry,) = virtual.journal("backfill_cancelled")
     assert (entry.author, entry.details["cancelled"]) == ("ola", 5)
+
+
+def test_what_a_cancelled_backfill_left_says_why_and_by_whom(
+    virtual: Any, until: Callable[..., Any]
+) -> None:
+    job = Counting(virtual, hold_at=1)
+    event = virtual.scheduler.schedule_event("count", every(seconds=10, anchor=START), name="t")
+    found = virtual.scheduler.backfill(event.id, START.subtract(seconds=30), START)
+    assert job.held.wait(10)
+    virtual.scheduler.cancel_backfill(found.id, author="ola", note="wrong week")
+    ended = virtual.scheduler.list_executions(backfill=found.id, fate="cancelled").items
+    assert [item.reason for item in ended] == [Reason.REQUESTED] * 2
+    why = virtual.scheduler.explain(event.id, ended[0].due)
+    assert "Its backfill was cancelled by ola at 2027-01-01T00:00:00Z: wrong week." in why.sentences
+    job.let_go.set()
+    until(done(virtual, found.id))
+    virtual.settle()
+    ran = virtual.scheduler.explain(event.id, START.subtract(seconds=30))
+    assert not any("cancelled" in sentence for sentence in ran.sentences)
 
 
 def test_a_failing_job_is_part_of_the_progress(virtual: Any, until: Callable[..., Any]) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from kalends import Fate, Notice, Reason, Registry, Scheduler, ValidationFailed, every, once
 from kalends.actors.exits import Crash
+from kalends.storage.models import ExecutionRow
 from kalends.testing import VirtualScheduler
 
 FAR = every(days=300)
@@ -84,6 +85,58 @@ def test_attempts_skips_and_fates_are_told_in_virtual_time(registry: Registry) -
     succeeded = [notice for notice in told if notice.fate == "succeeded"]
     assert {notice.duration for notice in succeeded} == {150.0}
     virtual.shutdown()
+
+
+def test_what_a_rescue_makes_of_executions_is_told(registry: Registry) -> None:
+    virtual = VirtualScheduler(registry=registry, durations={"work": 150}).start()
+    soon = virtual.now.add(seconds=1)
+    lost = virtual.schedule_event("work", once(soon), delivery="at_most_once")
+    asked = virtual.schedule_event("work", once(soon))
+    again = virtual.schedule_event("work", once(soon))
+    virtual.advance(10)
+    (called_off,) = virtual.list_executions(event_id=asked.id).items
+    virtual.cancel_execution(called_off.id)
+    virtual.kill()
+    heard = virtual.subscribe(kinds="execution_ended")
+    virtual.start()
+    told = {notice.event_id: (notice.fate, notice.reason) for notice in all_of(heard)}
+    assert told == {
+        lost.id: (Fate.LOST, Reason.PROCESS_DIED),
+        asked.id: (Fate.CANCELLED, Reason.REQUESTED),
+    }
+    virtual.advance(300)
+    assert [(notice.event_id, notice.fate) for notice in all_of(heard)] == [
+        (again.id, Fate.SUCCEEDED)
+    ]
+    virtual.shutdown()
+
+
+def test_what_a_round_of_housekeeping_frees_and_what_a_shutdown_leaves_are_told(
+    tmp_path: Path, blocker: Any
+) -> None:
+    path, registry = tmp_path / "k.db", blocker.registry
+    with Scheduler(path, registry=registry, lease=300.0) as rescuer:
+        heard = rescuer.subscribe(kinds="execution_ended")
+        leaver = Scheduler(path, registry=registry).start()
+        leaving = leaver.subscribe(kinds="execution_ended")
+        event = leaver.schedule_event("block", FAR, delivery="at_most_once")
+        execution = leaver.trigger_now(event.id)
+        assert blocker.begun.wait(30)
+        assert leaver.shutdown(0.0).abandoned == (execution.id,)
+        (told,) = list(leaving)
+        assert (told.execution_id, told.fate) == (execution.id, Fate.LOST)
+        claimed = rescuer.trigger_now(event.id)
+        assert rescuer._system is not None
+        rescuer._system.storage.write(
+            lambda db: (
+                ExecutionRow.update(node="nobody").where(ExecutionRow.id == claimed.id).execute(db)
+            )
+        ).get(timeout=10)
+        rescuer.keep_house()
+        found = heard.get(30)
+        assert found is not None
+        assert (found.execution_id, found.fate) == (claimed.id, Fate.LOST)
+        blocker.let_go.set()
 
 
 def test_the_journal_is_told_with_author_and_note(registry: Registry, tmp_path: Path) -> None:

@@ -136,7 +136,10 @@ def test_a_node_does_not_declare_itself_dead(ledger: Ledger) -> None:
 def test_at_most_once_is_lost_and_not_run_again(ledger: Ledger) -> None:
     event_id = held_by_there(ledger, delivery="at_most_once")
     ledger.clock.advance(31.0)
-    assert rescue(ledger) == Rescue(("there",), lost=1)
+    found = rescue(ledger)
+    assert (found.nodes, found.reopened, found.lost) == (("there",), 0, 1)
+    (ended,) = found.ended
+    assert (ended.event_id, ended.attempt, ended.fate) == (event_id, 1, "lost")
     assert ledger.fates(event_id) == [(10, "lost", "process_died")]
     ledger.check_accounts()
 
