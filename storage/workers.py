@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, TypeGuard, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import peewee
 
@@ -26,7 +26,7 @@ _log = get_log()
 _AGAIN = 3
 """How often a group whose transaction was not to be is run again, at once."""
 _UNDONE = ("deadlock", "stood_still")
-"""What a transaction may meet of which nothing is left for certain, and which is gone with it."""
+"""What a transaction may meet that is gone with it, and nothing of it is left for certain."""
 
 _KNOWN = ("full", "locked")
 """What a commit may meet that has not come to pass for certain."""
@@ -61,6 +61,16 @@ class Health:
 
 def _nothing() -> None:
     """Nobody listens."""
+
+
+class _Failure(NamedTuple):
+    """Why a transaction is void."""
+
+    error: BaseException
+    culprit: int | None
+    """The place of the unit that met it; None: it was met at the beginning, or at the commit."""
+    undone: bool
+    """True where nothing is left of it for certain, and running it again may do."""
 
 
 class Worker:
@@ -257,23 +267,18 @@ class Writer(Worker):
         """Commit the group; where one unit voids the transaction, run the others without it."""
         again = _AGAIN
         while group:
-            error, culprit = self._transaction(db, group)
-            if error is None:
+            failure = self._transaction(db, group)
+            if failure is None:
                 return
-            if self._is_undone(error):
-                if again:
-                    again -= 1
-                    continue
-                self.health.update(error)
-            if culprit is None:
-                self._refuse(db, group, error)
+            if failure.undone and again:
+                again -= 1
+                continue
+            if isinstance(failure.error, StorageUnavailable):
+                self.health.update(failure.error)
+            if failure.culprit is None:
+                self._refuse(db, group, failure.error)
                 return
-            group.pop(culprit)[1].resolve(None, error)
-
-    @staticmethod
-    def _is_undone(error: BaseException) -> TypeGuard[StorageUnavailable]:
-        """The server has undone the transaction, for another's sake: it may just run again."""
-        return isinstance(error, StorageUnavailable) and error.details["reason"] in _UNDONE
+            group.pop(failure.culprit)[1].resolve(None, failure.error)
 
     def _refuse(
         self, db: peewee.Database, group: list[tuple[Unit[Any], Future[Any]]], error: BaseException
@@ -283,18 +288,15 @@ class Writer(Worker):
         for unit, future in group:
             refusal: BaseException | None = error
             if full and len(group) > 1:
-                refusal, _ = self._transaction(db, [(unit, future)])
+                failure = self._transaction(db, [(unit, future)])
+                refusal = None if failure is None else failure.error
             if refusal is not None:
                 future.resolve(None, refusal)
 
     def _transaction(
         self, db: peewee.Database, group: list[tuple[Unit[Any], Future[Any]]]
-    ) -> tuple[BaseException | None, int | None]:
-        """Run the units and commit.
-
-        Returns the error that made the whole transaction void, or None, and the place of the unit
-        that met it; no place where it was met at the beginning or the commit.
-        """
+    ) -> _Failure | None:
+        """Run the units and commit; what made the whole transaction void, where something did."""
         answers: list[tuple[Future[Any], Any, BaseException | None]] = []
         at: int | None = None
         try:
@@ -311,14 +313,14 @@ class Writer(Worker):
             at = None
             self.commit(db)
         except BaseException as error:  # noqa: BLE001  (the askers' to handle)
-            return self._void(db, error, committing=len(answers) == len(group)), at
+            return self._void(db, error, at, committing=len(answers) == len(group))
         self.commits += 1
         self.units += len(group)
         self.health.update(None)
         for future, value, refusal in answers:
             future.resolve(value, refusal)
         self.on_commit()
-        return None, None
+        return None
 
     def begin(self, db: peewee.Database) -> None:
         """Begin the transaction of a group, and its first unit."""
@@ -342,8 +344,8 @@ class Writer(Worker):
             return None, error
 
     def _void(
-        self, db: peewee.Database, error: BaseException, *, committing: bool
-    ) -> BaseException:
+        self, db: peewee.Database, error: BaseException, at: int | None, *, committing: bool
+    ) -> _Failure:
         try:
             self._dialect.rollback(db)
         except Exception as second:  # noqa: BLE001  (the first error is the one to tell)
@@ -352,10 +354,10 @@ class Writer(Worker):
             error if isinstance(error, StorageUnavailable) else self._dialect.unavailable(error)
         )
         if unavailable is None:
-            return error
-        undone = self._is_undone(unavailable)
-        if committing and not undone and unavailable.details.get("reason") not in _KNOWN:
+            return _Failure(error, at, undone=False)
+        reason = unavailable.details.get("reason")
+        # A transaction that was not asked to commit goes with its connection.
+        undone = reason in _UNDONE or (at is not None and not self._dialect.is_open(db))
+        if committing and not undone and reason not in _KNOWN:
             unavailable.details["outcome"] = "unknown"
-        if not undone:
-            self.health.update(unavailable)
-        return unavailable
+        return _Failure(unavailable, at, undone=undone)

@@ -2,8 +2,9 @@
 
 *One writer at a time*: each transaction that writes takes the schema's advisory lock as it begins,
 so that units of work need no other, as on SQLite; see ``docs/design/decisions.md``. Whoever stands
-still within a transaction is cut off by the server while the others' leases last; it may run its
-units again, for nothing is left of them.
+still within a transaction is cut off while the others' leases last, by the server where it waits for
+a statement, by those who wait for the lock where it sends or is sent one. It may run its units
+again, for nothing is left of them.
 
 *Nothing is lost with a connection*: one that broke while it was idle is made anew before anything
 is sent twice; one that breaks within a transaction leaves nothing behind, and one that breaks in a
@@ -25,7 +26,13 @@ from kalends.errors import StorageUnavailable
 from kalends.storage import migrations
 from kalends.storage.dialect import Dialect
 from kalends.storage.postgres.address import Address
-from kalends.storage.postgres.schema import LOCK, MIGRATIONS, check_server, ensure_schema
+from kalends.storage.postgres.schema import (
+    CUT_OFF,
+    LOCK,
+    MIGRATIONS,
+    check_server,
+    ensure_schema,
+)
 from kalends.storage.postgres.together import Together
 from kalends.storage.postgres.troubles import cause_of, reason_of
 
@@ -83,7 +90,15 @@ class PostgresDialect(Dialect):
         ).encode()
         self._heard = False
         """Whether others have committed something since this was last asked."""
-        self._lock = f"pg_advisory_xact_lock({LOCK}, hashtext('{address.schema}'))"
+        self._turn = min(self._standstill * 2, busy_timeout)
+        """Seconds to wait for the lock before a look at who holds it."""
+        self._begin = (
+            "BEGIN ISOLATION LEVEL READ COMMITTED;"
+            f" SET LOCAL lock_timeout = {max(round(self._turn * 1000), 1)};"
+            f" SELECT pg_advisory_xact_lock({LOCK}, hashtext('{address.schema}'));"
+            f" SET LOCAL lock_timeout = {max(round(busy_timeout * 1000), 1)};"
+            " SAVEPOINT unit"
+        )
 
     @property
     def location(self) -> str:
@@ -192,11 +207,21 @@ class PostgresDialect(Dialect):
     # -- transactions --------------------------------------------------------------------------
 
     def begin(self, db: peewee.Database) -> None:
-        self._first(
-            db,
-            f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT {self._lock}; SAVEPOINT unit",
-            False,
-        )
+        patience = self._clock.monotonic() + self._busy_timeout
+        while True:
+            try:
+                return self._first(db, self._begin, False)
+            except psycopg.errors.LockNotAvailable:
+                self.rollback(db)
+                if self._clock.monotonic() >= patience:
+                    raise
+                self._cut_off(db)
+
+    def _cut_off(self, db: peewee.Database) -> None:
+        """End the session that holds the lock, where the server has been waiting for its client:
+        that one was stopped while it read an answer, or sent a statement.
+        """
+        db.connection().execute(CUT_OFF, (LOCK, self.address.schema, self._standstill))
 
     def begin_read(self, db: peewee.Database) -> None:
         self._first(db, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", True)

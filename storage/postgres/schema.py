@@ -16,10 +16,28 @@ from kalends.storage import migrations
 from kalends.storage.postgres.address import Address
 from kalends.storage.postgres.troubles import cause_of, reason_of
 
-__all__ = ["LOCK", "MIGRATIONS", "OLDEST_SERVER", "check_server", "ensure_schema", "refuse"]
+__all__ = [
+    "CUT_OFF",
+    "LOCK",
+    "MIGRATIONS",
+    "OLDEST_SERVER",
+    "check_server",
+    "ensure_schema",
+    "refuse",
+]
 
 LOCK = 0x4B4C4E44
 """``KLND``: the advisory locks of this number are ours; the second one is the schema's."""
+CUT_OFF = b"""
+SELECT pg_terminate_backend(session.pid)
+  FROM pg_locks holds JOIN pg_stat_activity session USING (pid)
+ WHERE holds.locktype = 'advisory' AND holds.granted AND holds.objsubid = 2
+   AND holds.database = session.datid AND session.datname = current_database()
+   AND holds.classid = %s::bigint::oid AND holds.objid::bigint = hashtext(%s)::bigint & 4294967295
+   AND session.usename = current_user AND session.wait_event_type = 'Client'
+   AND clock_timestamp() - session.state_change > make_interval(secs => %s)
+"""
+"""Ends the session that holds a schema's lock, where its client has kept it waiting for so long."""
 OLDEST_SERVER = 140_000
 MIGRATIONS: dict[int, Callable[[peewee.Database], None]] = {}
 """``MIGRATIONS[n]`` turns version n - 1 into version n, on PostgreSQL. Empty: it has had no other

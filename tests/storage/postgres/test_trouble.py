@@ -250,6 +250,39 @@ def test_one_who_stands_still_in_a_transaction_is_cut_off_and_begins_it_anew(
     assert logged == []
 
 
+def test_one_who_is_stopped_while_an_answer_is_sent_is_cut_off_by_those_who_wait(
+    open_postgres: Open, somebody: Any, schema: str, until: Callable[..., Any]
+) -> None:
+    storage = open_postgres(lease=2.0)
+    somebody.execute("BEGIN")
+    somebody.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (LOCK, schema))
+    somebody.pgconn.send_query(b"SELECT repeat('x', 1000) FROM generate_series(1, 100000)")
+    waits = "SELECT wait_event = 'ClientWrite' FROM pg_stat_activity WHERE pid = %s"
+    pid = somebody.info.backend_pid
+
+    def stands_still() -> bool:
+        found = storage.read(lambda db: db.execute_sql(waits, (pid,)).fetchone()[0])
+        return bool(found.get(timeout=WAIT))
+
+    until(stands_still)
+    storage.write(put("a")).get(timeout=WAIT)
+    assert storage.health.reason is None
+    somebody.close()  # it was cut off
+
+
+def test_one_who_works_while_others_wait_is_left_alone(
+    open_postgres: Open, somebody: Any, schema: str
+) -> None:
+    storage = open_postgres(lease=1.0)
+    somebody.execute("BEGIN")
+    somebody.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (LOCK, schema))
+    writing = storage.write(put("a"))
+    somebody.execute("SELECT pg_sleep(1.6)")
+    somebody.execute("COMMIT")
+    writing.get(timeout=WAIT)
+    assert storage.health.reason is None
+
+
 def test_one_who_is_cut_off_again_and_again_is_refused_and_the_others_are_not(
     open_postgres: Open, logged: list[dict[str, Any]]
 ) -> None:
