@@ -10,7 +10,7 @@ import datetime as dt
 import sys
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 import pendulum
 
@@ -22,6 +22,7 @@ US = 1_000_000
 """Microseconds in a second."""
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_START = pendulum.DateTime(1970, 1, 1, tzinfo=pendulum.UTC)
 
 MIN_US = -62_135_596_800 * US
 """The first representable instant, 0001-01-01T00:00:00Z."""
@@ -107,14 +108,6 @@ def check_range(us: int, path: str) -> int:
 
 def from_us(us: int) -> pendulum.DateTime:
     """The UTC ``pendulum.DateTime`` of an instant in microseconds (``MIN_US`` to ``MAX_US``)."""
-    at = _EPOCH + dt.timedelta(microseconds=us)
-    return pendulum.DateTime(
-        at.year,
-        at.month,
-        at.day,
-        at.hour,
-        at.minute,
-        at.second,
-        at.microsecond,
-        tzinfo=pendulum.UTC,
-    )
+    # The plain addition: pendulum's own goes by calendar and zone, at ten times the cost.
+    at = dt.datetime.__add__(_START, dt.timedelta(microseconds=us))
+    return cast(pendulum.DateTime, at)

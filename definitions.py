@@ -19,7 +19,7 @@ from kalends.jobs.registry import Job, Kind, Registry, check_fit
 from kalends.policies import CatchUp, Delivery, Overlap, Policies, RetryBackoff, consistent
 from kalends.settings import POLICY_RANGES, Settings
 from kalends.triggers import Cron, Interval, Once, Trigger, from_json
-from kalends.triggers.transitions import warnings_of
+from kalends.triggers.transitions import Transition, warnings_of
 from kalends.validation import (
     MAX_NAME,
     choice,
@@ -66,11 +66,21 @@ _POLICY_CHECKS: dict[str, Callable[[object, str], Any]] = {
     "timeout": _optional(_ranged("timeout", whole=False)),
     "pause_after_failures": _optional(_ranged("pause_after_failures", whole=True)),
 }
-EVENT_FIELDS = (
+EVENT_FIELDS = dict.fromkeys((
     "job", "trigger", "name", "args", "kwargs", "tags", "note", "concurrency_limit", "executor",
     *_POLICY_CHECKS,
-)  # fmt: skip
+))  # fmt: skip
 """What an event can be made or changed with."""
+
+
+class _Seen:
+    """What the checks of one call have found out: many events share a job and a rule."""
+
+    def __init__(self, now: int) -> None:
+        self.now = now
+        self.jobs: dict[str, Job] = {}
+        self.trigger: Trigger | None = None
+        self.warnings: tuple[Transition, ...] = ()
 
 
 class DefinitionChecker:
@@ -90,6 +100,11 @@ class DefinitionChecker:
         self._settings = settings
         self._clock = clock
         self._executors = executors
+        self._policy_checks = {
+            **_POLICY_CHECKS,
+            "concurrency_limit": self._limit,
+            "executor": self._executor,
+        }
         self.application = settings.application
         """Whose declared events these are."""
 
@@ -98,10 +113,10 @@ class DefinitionChecker:
 
         Raises ``ValidationFailed`` (or ``JobNotFound``, ``PayloadTooLarge``) naming the path.
         """
-        return self._definition(values, "event", self._clock.now_us())
+        return self._definition(values, "event", _Seen(self._clock.now_us()))
 
-    def _definition(self, values: Mapping[str, Any], path: str, now: int) -> Definition:
-        if not isinstance(values, Mapping):
+    def _definition(self, values: Mapping[str, Any], path: str, seen: _Seen) -> Definition:
+        if type(values) is not dict and not isinstance(values, Mapping):
             raise ValidationFailed(
                 f"{path} must be a mapping of fields, not {type_name(values)}", path=path
             )
@@ -111,8 +126,11 @@ class DefinitionChecker:
             if field not in values:
                 raise ValidationFailed(f"{path} lacks {field!r}", path=f"{path}.{field}")
         name = values.get("name")
-        trigger = _trigger(values["trigger"])
-        job = self._job(values["job"], values.get("executor"))
+        trigger = values["trigger"]
+        if trigger is not seen.trigger:
+            trigger = _trigger(trigger)
+            seen.warnings, seen.trigger = warnings_of(trigger, seen.now), trigger
+        job = self._job_again(values["job"], values.get("executor"), seen)
         return Definition(
             name=None if name is None else text(name, "name", MAX_NAME),
             job=job.name,
@@ -121,8 +139,17 @@ class DefinitionChecker:
             policies=self._policies(values),
             tags=tags(values.get("tags", ()), "tags"),
             note=note(values.get("note"), "note"),
-            warnings=warnings_of(trigger, now),
+            warnings=seen.warnings,
         )
+
+    def _job_again(self, value: Any, executor: object, seen: _Seen) -> Job:
+        """As ``_job``; a plain name is looked up once for a call."""
+        if type(value) is not str or executor is not None:
+            return self._job(value, executor)
+        job = seen.jobs.get(value)
+        if job is None:
+            job = seen.jobs[value] = self._job(value, None)
+        return job
 
     def definitions(self, items: Iterable[Mapping[str, Any]]) -> tuple[Definition, ...]:
         """All of them, or an error whose path begins with the place of the first wrong one."""
@@ -131,12 +158,12 @@ class DefinitionChecker:
                 f"events must be a list of mappings, not {type_name(items)}", path="events"
             )
         checked: list[Definition] = []
-        now = self._clock.now_us()
+        seen = _Seen(self._clock.now_us())
         for place, values in enumerate(items):
             if place >= MAX_BULK:
                 raise ValidationFailed(f"more than {MAX_BULK} events in one call", path="events")
             try:
-                checked.append(self._definition(values, "event", now))
+                checked.append(self._definition(values, "event", seen))
             except KalendsError as error:
                 inner = str(error.details.get("path", "")).removeprefix("event").lstrip(".")
                 error.details["path"] = f"[{place}].{inner}".rstrip(".")
@@ -148,10 +175,10 @@ class DefinitionChecker:
 
         Raises ``ValidationFailed`` (or its like) naming the first wrong one.
         """
-        now, found = self._clock.now_us(), []
+        seen, found = _Seen(self._clock.now_us()), []
         for declaration in self._registry.declarations():
             try:
-                definition = self._definition(declaration.values(), "scheduled", now)
+                definition = self._definition(declaration.values(), "scheduled", seen)
             except KalendsError as error:
                 error.message = f"the event {declaration.name!r} is declared wrong: {error.message}"
                 raise
@@ -220,7 +247,9 @@ class DefinitionChecker:
         return encode_arguments(args, given, self._settings.max_arguments)
 
     def _given_policies(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        checks = {**_POLICY_CHECKS, "concurrency_limit": self._limit, "executor": self._executor}
+        checks = self._policy_checks
+        if checks.keys().isdisjoint(values):
+            return {}
         return {
             field: check(values[field], field) for field, check in checks.items() if field in values
         }

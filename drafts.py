@@ -12,7 +12,7 @@ from kalends.triggers import Transition, Trigger
 __all__ = ["Changes", "Definition", "OnConflict"]
 
 
-class Definition(msgspec.Struct, frozen=True, kw_only=True):
+class Definition(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A checked event definition, ready to be stored.
 
     ``arguments`` is JSON: ``{"args": [], "kwargs": {}}``.

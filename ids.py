@@ -13,7 +13,7 @@ from kalends.clock import Clock
 from kalends.errors import ValidationFailed
 from kalends.native import allocate_lock
 
-__all__ = ["IdSource", "check_id"]
+__all__ = ["IdSource", "check_id", "short_form"]
 
 _PATTERN = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 
@@ -30,20 +30,38 @@ class IdSource:
         self._rng = rng or random.Random(random.SystemRandom().getrandbits(128))
         self._lock = allocate_lock()
         self._stamp = 0
+        self._millisecond = 0
         self._head = "00000000-0000-7"
-        """What all ids of one millisecond begin with."""
+        """What all ids of this millisecond begin with."""
 
     def __call__(self) -> str:
         """The next id."""
         with self._lock:
-            stamp = max(self._clock.now_us() // 1000 << 12, self._stamp + 1)
-            if stamp >> 12 != self._stamp >> 12:
-                bits = f"{stamp >> 12:012x}"
-                self._head = f"{bits[:8]}-{bits[8:]}-7"
-            self._stamp = stamp
-            head, tail = self._head, self._rng.getrandbits(62)
-        bits = f"{stamp & 0xFFF:03x}{tail | 0x8000000000000000:016x}"
-        return f"{head}{bits[:3]}-{bits[3:7]}-{bits[7:]}"
+            return self._next(self._clock.now_us() // 1000 << 12)
+
+    def several(self, count: int) -> list[str]:
+        """The next ``count`` ids."""
+        with self._lock:
+            first = self._clock.now_us() // 1000 << 12
+            return [self._next(first) for _ in range(count)]
+
+    def _next(self, earliest: int) -> str:
+        """The next id, not before the stamp ``earliest``; the lock is held."""
+        stamp = self._stamp = max(self._stamp + 1, earliest)
+        if stamp >> 12 != self._millisecond:
+            self._millisecond = stamp >> 12
+            bits = f"{self._millisecond:012x}"
+            self._head = f"{bits[:8]}-{bits[8:]}-7"
+        tail = f"{self._rng.getrandbits(62) | 0x8000000000000000:x}"
+        return f"{self._head}{stamp & 0xFFF:03x}-{tail[:4]}-{tail[4:]}"
+
+
+def short_form(event_id: str) -> str:
+    """What tells an id from all others, in half the length: most of its time, and random bits.
+
+    Like the ids it grows with time, over two years.
+    """
+    return f"{event_id[3:8]}{event_id[9:13]}{event_id[15:18]}{event_id[-6:]}"
 
 
 def check_id(value: object, path: str) -> str:

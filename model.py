@@ -168,7 +168,7 @@ class JournalKind(StrEnum):
     FILES_CLEANED = "files_cleaned"
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A stored definition: what job to run, when, under which policies."""
 
     id: str

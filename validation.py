@@ -110,6 +110,8 @@ def class_names(value: object, path: str) -> tuple[str, ...]:
 
 def _texts(value: object, path: str, limit: int, what: str) -> tuple[str, ...]:
     """Up to ``limit`` different texts, in the order given; in their own where there is none."""
+    if type(value) is tuple and not value:
+        return ()
     if not issubclass(type(value), list | tuple | set | frozenset):
         raise ValidationFailed(
             f"{path} must be a list of {what}, not {type_name(value)}", path=path
@@ -180,6 +182,8 @@ def time_zone(value: object, path: str) -> str:
 def known_keywords(values: Mapping[str, Any], known: Collection[str], path: str) -> None:
     """Refuse keywords that do not exist, suggesting the nearest that does."""
     for key in values:
+        if type(key) is str and key in known:
+            continue
         plain = _plain_text(key)
         if plain is None or plain not in known:
             raise ValidationFailed(

@@ -53,9 +53,9 @@ class Changing:
         """Tell the loop the earliest instant due among these, and the log what daylight saving will
         do to them; on the writer's thread, after the commit.
         """
-        due = [to_us(event.next_due) for event in events if event.next_due is not None]
-        if due:
-            self._tell_loop(EventsChanged(min(due)))
+        due = min((event.next_due for event in events if event.next_due is not None), default=None)
+        if due is not None:
+            self._tell_loop(EventsChanged(to_us(due)))
         warned = [event for event in events if event.warnings]
         if warned:
             _log.info(

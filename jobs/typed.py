@@ -32,6 +32,8 @@ __all__ = ["Parameters"]
 
 _PLAIN = (Any, object, inspect.Parameter.empty)
 """Annotations that say nothing."""
+_AS_THEY_ARE = (str, int, bool)
+"""Types whose values are JSON values already."""
 _MESSAGE_LIMIT = 300
 
 
@@ -57,6 +59,7 @@ class Parameters:
                     self._positional.append(hint)
                 if parameter.kind is not parameter.POSITIONAL_ONLY:
                     self._named[name] = hint
+        self._required = _required(self._signature)
         self._typed = any(
             hint is not None
             for hint in (*self._positional, *self._named.values(), self._rest, self._more)
@@ -111,6 +114,8 @@ class Parameters:
                     f"{did_you_mean(name, self._named)}",
                     path=f"kwargs.{clip(storable(str(name)), 80)}",
                 )
+        if not args and self._required is not None and self._required <= kwargs.keys():
+            return  # all by name, and all known: nothing is left that could be in the way
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -135,6 +140,8 @@ class Parameters:
 
 
 def _to_plain(value: Any, hint: Any, path: str) -> Any:
+    if type(value) is hint and hint in _AS_THEY_ARE:
+        return value
     try:
         plain = msgspec.to_builtins(value, enc_hook=_plain_of, str_keys=True)
     except Exception:  # noqa: BLE001 - not to be stored: the check of what is says so, with a hint
@@ -184,6 +191,18 @@ def _signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
         return inspect.signature(function)
     except (TypeError, ValueError):
         return None
+
+
+def _required(signature: inspect.Signature | None) -> frozenset[str] | None:
+    """What has to be given by name where nothing is given by place; None where that cannot be."""
+    names = set()
+    for name, parameter in (signature.parameters if signature else {}).items():
+        variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if parameter.default is parameter.empty and not variadic:
+            if parameter.kind is parameter.POSITIONAL_ONLY:
+                return None
+            names.add(name)
+    return frozenset(names)
 
 
 def _hints_of(function: Callable[..., Any], signature: inspect.Signature) -> dict[str, Any]:

@@ -4,6 +4,7 @@ changes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,11 +17,20 @@ from kalends.model import EventStatus
 from kalends.policies import Overlap, Policies, consistent
 from kalends.storage.models import LIVING_EVENTS, EventRow
 from kalends.storage.paging import first_row
-from kalends.storage.rows import EVENT_COLUMNS, dump, dump_trigger, load_policies, load_trigger
+from kalends.storage.prepared import Prepared, hole
+from kalends.storage.rows import (
+    EVENT_COLUMNS,
+    dump,
+    dump_policies,
+    dump_trigger,
+    load_policies,
+    load_trigger,
+)
 from kalends.triggers import Trigger
 
 __all__ = [
     "COPIES",
+    "POLICY_COLUMNS",
     "as_data",
     "changed_fields",
     "event_row",
@@ -32,9 +42,21 @@ __all__ = [
 
 COPIES = frozenset({"limit_name", "priority", "serial"})
 """Columns that repeat what the policies say."""
+POLICY_COLUMNS = ("policies", "limit_name", "priority", "serial")
+"""The columns that policies are stored in."""
 _JSON = frozenset({"arguments", "trigger", "policies", "tags"})
 """Columns that hold JSON texts."""
-_CHUNK = 500
+_CHUNK = 100
+_NAME_HOLES = [f"name{place}" for place in range(_CHUNK)]
+_BY_NAME = {
+    size: Prepared(
+        EventRow.select(EventRow.name, EventRow.id).where(
+            EventRow.name.in_([hole(name) for name in _NAME_HOLES[:size]]), LIVING_EVENTS
+        )
+    )
+    for size in (1, _CHUNK)
+}
+"""By how many names are looked up at once."""
 
 
 def event_row(db: peewee.Database, event_id: str, *, deleted: bool = False) -> tuple[Any, ...]:
@@ -55,6 +77,10 @@ def as_data(column: str, value: Any) -> Any:
     """The value of a column as the JSON value that it stands for; a text that is none stays one."""
     if column not in _JSON:
         return value
+    if column == "policies":
+        stored = _policies_or_none(value)
+        if stored is not None:
+            return msgspec.to_builtins(stored)
     try:
         return msgspec.json.decode(value)
     except (msgspec.DecodeError, UnicodeError):
@@ -72,24 +98,24 @@ def write_event(
 
 def ids_by_name(db: peewee.Database, names: Sequence[str]) -> dict[str, str]:
     """The ids of the living events that have one of the names."""
-    found: dict[str, str] = {}
+    found: list[tuple[str, str]] = []
     for start in range(0, len(names), _CHUNK):
-        query = EventRow.select(EventRow.name, EventRow.id).where(
-            EventRow.name.in_(names[start : start + _CHUNK]),
-            LIVING_EVENTS,
-        )
-        found.update(list(query.tuples().execute(db)))
-    return found
+        few = names[start : start + _CHUNK]
+        size = 1 if len(few) == 1 else _CHUNK
+        few = [*few, *few[:1] * (size - len(few))]
+        found += _BY_NAME[size].rows(db, **dict(zip(_NAME_HOLES, few, strict=False)))
+    return dict(found)
 
 
-def policy_columns(policies: Policies) -> dict[str, Any]:
-    """The columns that policies are stored in."""
-    return {
-        "policies": dump(policies),
-        "limit_name": policies.concurrency_limit,
-        "priority": policies.priority,
-        "serial": int(policies.overlap != Overlap.ALLOW_ALL),
-    }
+@functools.lru_cache(maxsize=1024)
+def policy_columns(policies: Policies) -> tuple[str, str | None, int, int]:
+    """What policies are stored as: the values of ``POLICY_COLUMNS``."""
+    return (
+        dump_policies(policies),
+        policies.concurrency_limit,
+        policies.priority,
+        int(policies.overlap != Overlap.ALLOW_ALL),
+    )
 
 
 def changed_fields(old: dict[str, Any], changes: Changes, now: int) -> dict[str, Any]:
@@ -107,7 +133,7 @@ def changed_fields(old: dict[str, Any], changes: Changes, now: int) -> dict[str,
         current = msgspec.structs.asdict(Policies() if stored is None else stored)
         policies = consistent(Policies(**{**current, **changes.policies}))
         if policies != stored:
-            fresh |= policy_columns(policies)
+            fresh |= zip(POLICY_COLUMNS, policy_columns(policies), strict=True)
     if changes.trigger is not msgspec.UNSET and not _same_rule(changes.trigger, old["trigger"]):
         fresh["trigger"] = dump_trigger(changes.trigger.anchored(now))
     return fresh

@@ -17,27 +17,20 @@ from kalends.drafts import Changes, Definition, OnConflict
 from kalends.errors import ConflictError, ValidationFailed, VersionConflict
 from kalends.ids import IdSource
 from kalends.model import Event, EventStatus, JournalKind, Reason
-from kalends.storage.accounts import close_account, first_due, give_back, opening
+from kalends.storage.accounts import close_account, give_back, opening
+from kalends.storage.creating import Creator
 from kalends.storage.dialect import Dialect
 from kalends.storage.event_rows import (
     COPIES,
     as_data,
     changed_fields,
     event_row,
-    ids_by_name,
     named,
-    policy_columns,
     write_event,
 )
 from kalends.storage.journal import Stamp, note_down
-from kalends.storage.models import EventRow, TagRow
-from kalends.storage.rows import (
-    EVENT_COLUMNS,
-    dump,
-    dump_trigger,
-    event_of,
-    load_trigger,
-)
+from kalends.storage.models import TagRow
+from kalends.storage.rows import event_of, load_trigger
 from kalends.storage.statuses import current_row, set_status, transition
 from kalends.storage.undoing import undo_foretold
 from kalends.triggers import Trigger
@@ -45,8 +38,6 @@ from kalends.work import Claim
 
 __all__ = ["EventStore", "changes_of"]
 
-_COLUMN_NAMES = [field.name for field in EVENT_COLUMNS]
-_INSERT = EventRow.insert_many([dict.fromkeys(EVENT_COLUMNS)])
 _INSERT_TAG = TagRow.insert(tag="", event_id="")
 _FOLLOWS = {"next_due", "rule_since", "accounted_from", "status"}
 """Columns that change as a consequence, not because somebody asked."""
@@ -57,7 +48,7 @@ class EventStore:
 
     def __init__(self, dialect: Dialect, ids: IdSource, node: str) -> None:
         self._dialect = dialect
-        self._insert = dialect.compile(_INSERT)
+        self._creator = Creator(dialect, self._replace, self.get)
         self._insert_tag = dialect.compile(_INSERT_TAG)
         self._ids = ids
         self._node = node
@@ -79,120 +70,19 @@ class EventStore:
         note: str | None = None,
     ) -> tuple[Event, ...]:
         """Store all of them or, by raising, none. Returns the events in the order given."""
-        named = [definition.name for definition in definitions if definition.name is not None]
-        taken = ids_by_name(db, named)
-        if on_conflict is OnConflict.ERROR and taken:
-            name = next(name for name in named if name in taken)
-            raise ConflictError(
-                f"an event named {name!r} exists; on_conflict='keep' or 'replace' says what to do",
-                path="name",
-                name=name,
-                event_id=taken[name],
-            )
-        rows: list[tuple[Any, ...]] = []
-        answers: list[tuple[Any, ...] | str] = []
-        for place, definition in enumerate(definitions):
-            event_id = taken.get(definition.name or "")
-            if event_id is None:
-                rows.append(self._new_row(definition, now, place))
-                answers.append(rows[-1])
-                if definition.name is not None:
-                    taken[definition.name] = rows[-1][0]
-            elif on_conflict is OnConflict.ERROR:
-                raise ConflictError(
-                    f"two of the given events are named {definition.name!r}",
-                    path=f"[{place}].name",
-                    name=definition.name,
-                )
-            else:
-                if on_conflict is OnConflict.REPLACE:
-                    self._flush(db, rows)
-                    self._replace(db, event_id, definition, now=now, author=author)
-                answers.append(event_id)
-        self._flush(db, rows)
-        created = [answer for answer in answers if not isinstance(answer, str)]
-        if created:
-            self._journal_created(db, created, self.stamp(now, author, note))
-        events = []
-        for answer, definition in zip(answers, definitions, strict=True):
-            if not isinstance(answer, str):
-                events.append(_warned(event_of(answer), definition))
-                continue
-            event = self.get(db, answer)
-            kept = on_conflict is OnConflict.KEEP
-            events.append(event if kept else _warned(event, definition))
-        return tuple(events)
-
-    def _journal_created(
-        self, db: peewee.Database, rows: Sequence[tuple[Any, ...]], stamp: Stamp
-    ) -> None:
-        """One line for one call: a single event's own, or the span of ids of a bulk."""
-        single = len(rows) == 1
-        note_down(
-            db,
-            JournalKind.EVENTS_CREATED,
-            stamp,
-            rows[0][0] if single else None,
-            count=len(rows),
-            first_id=rows[0][0],
-            last_id=rows[-1][0],
-        )
-
-    def _new_row(self, definition: Definition, now: int, place: int) -> tuple[Any, ...]:
-        event_id = self._ids()
-        trigger = definition.trigger.anchored(now)
-        accounted_from, next_due = first_due(trigger, now + 1, f"[{place}].trigger")
-        row = {
-            **dict.fromkeys(_COLUMN_NAMES),
-            **policy_columns(definition.policies),
-            "id": event_id,
-            "name": definition.name or f"{definition.job[:180]}-{event_id[-12:]}",
-            "job": definition.job,
-            "arguments": definition.arguments,
-            "trigger": dump_trigger(trigger),
-            "tags": dump(definition.tags),
-            "status": EventStatus.ACTIVE.value,
-            "note": definition.note,
-            "declared_by": definition.declared_by,
-            "next_due": next_due,
-            "accounted_from": accounted_from,
-            "rule_since": accounted_from,
-            "streak_since": 0,
-            "version": 1,
-            "created_at": now,
-            "updated_at": now,
-        }
-        return tuple(row.values())
-
-    def _flush(self, db: peewee.Database, rows: list[tuple[Any, ...]]) -> None:
-        """Insert the rows not yet inserted (``rows`` keeps them, marked by the length already
-        written).
-        """
-        fresh = rows[:]
-        rows.clear()
-        if not fresh:
-            return
-        self._dialect.execute_many(db, self._insert, fresh)
-        tags = [(tag, row[0]) for row in fresh for tag in msgspec.json.decode(row[6])]
-        if tags:
-            self._dialect.execute_many(db, self._insert_tag, tags)
+        stamp = self.stamp(now, author, note)
+        return self._creator.create(db, definitions, stamp, on_conflict)
 
     def _replace(
-        self,
-        db: peewee.Database,
-        event_id: str,
-        definition: Definition,
-        *,
-        now: int,
-        author: str | None,
+        self, db: peewee.Database, event_id: str, definition: Definition, stamp: Stamp
     ) -> None:
         self.update(
             db,
             event_id,
             changes_of(definition),
-            now=now,
+            now=stamp.now,
             version=None,
-            author=author,
+            author=stamp.author,
             given_back=(),
             quiet=True,
         )

@@ -36,8 +36,10 @@ __all__ = [
     "GAP_COLUMNS",
     "JOURNAL_COLUMNS",
     "UnreadableRule",
+    "arguments_of",
     "attempt_of",
     "dump",
+    "dump_policies",
     "dump_trigger",
     "event_of",
     "execution_of",
@@ -73,6 +75,19 @@ def load_trigger(text: str) -> Trigger:
     Cached because triggers are pure values, and many events share a few rules.
     """
     return triggers.from_json(_json(text))
+
+
+@functools.lru_cache(maxsize=1024)
+def dump_policies(policies: Policies) -> str:
+    """The stored form of policies: what differs from the defaults of ``Policies``.
+
+    It is most of what would otherwise be written for an event.
+    """
+    given = msgspec.structs.asdict(policies)
+    return dump({field: value for field, value in given.items() if value != _DEFAULTS[field]})
+
+
+_DEFAULTS = msgspec.structs.asdict(Policies())
 
 
 @functools.lru_cache(maxsize=1024)
@@ -150,6 +165,12 @@ class _Arguments(msgspec.Struct):
     kwargs: dict[str, Any] = {}
 
 
+def arguments_of(text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a stored text; none where it cannot be read."""
+    given = _json_or(text, _Arguments(), _Arguments)
+    return tuple(given.args), given.kwargs
+
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -185,13 +206,13 @@ def event_of(row: Sequence[Any]) -> Event:
         paused_until, next_due, accounted_from, _rule_since, _streak_since, _limit_name, _priority,
         _serial, version, created_at, updated_at, declared_by,
     ) = row  # fmt: skip
-    given = _json_or(arguments, _Arguments(), _Arguments)
+    args, kwargs = arguments_of(arguments)
     return Event(
         id=event_id,
         name=name,
         job=job,
-        args=tuple(given.args),
-        kwargs=given.kwargs,
+        args=args,
+        kwargs=kwargs,
         trigger=rule_of(trigger),
         policies=_policies_of(policies),
         tags=tuple(_json_or(tags, [], list[str])),

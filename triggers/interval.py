@@ -86,7 +86,13 @@ class Interval(Trigger):
         return self.anchor_us is None
 
     def anchored(self, at_us: int) -> Interval:
-        return self if self.anchor_us is not None else Interval(dict(self.parts), at_us)
+        if self.anchor_us is not None:
+            return self
+        rule = object.__new__(Interval)
+        rule._set(
+            period_us=self.period_us, anchor_us=check_range(at_us, "anchor"), parts=self.parts
+        )
+        return rule
 
     def next_us(self, after_us: int) -> int | None:
         period = self.period_us
