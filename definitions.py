@@ -79,7 +79,7 @@ class _Seen:
     def __init__(self, now: int) -> None:
         self.now = now
         self.jobs: dict[str, Job] = {}
-        self.trigger: Trigger | None = None
+        self.trigger: object = self  # nobody's trigger
         self.warnings: tuple[Transition, ...] = ()
 
 

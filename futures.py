@@ -89,7 +89,10 @@ class Future(pykka.Future[T], Generic[T]):
                 callback = callbacks.pop(0)
             except IndexError:  # taken back in this moment
                 break
-            self._call(callback)
+            try:
+                callback(self)
+            except BaseException:  # noqa: BLE001
+                _log_failed(callback)
         return True
 
     def set(self, value: T | None = None) -> None:
@@ -107,26 +110,23 @@ class Future(pykka.Future[T], Generic[T]):
         """Call ``callback(self)`` once resolved: on the resolving thread, or now if it is."""
         self._callbacks.append(callback)
         if self._done and self._take_back(callback):
-            self._call(callback)
+            try:
+                callback(self)
+            except BaseException:  # noqa: BLE001
+                _log_failed(callback)
 
     def remove_done_callback(self, callback: Callable[[Future[T]], None]) -> None:
         """Forget a callback that has not been called; one that is not there changes nothing."""
         self._take_back(callback)
 
     def _take_back(self, callback: Callable[[Future[T]], None]) -> bool:
+        if not self._callbacks:  # as mostly: the resolver has had it
+            return False
         try:
             self._callbacks.remove(callback)
         except ValueError:  # the resolver has it
             return False
         return True
-
-    def _call(self, callback: Callable[[Future[T]], None]) -> None:
-        try:
-            callback(self)
-        except BaseException:  # noqa: BLE001
-            # The resolver answers for other people's futures too: one bad callback must not
-            # stop it, whatever it raises.
-            _log.exception("future_callback_failed", callback=repr(callback))
 
     def then(self, change: Callable[[T], U]) -> Future[U]:
         """The future of ``change(value)``, resolved when this one is; waited for as this one is."""
@@ -210,14 +210,14 @@ class Future(pykka.Future[T], Generic[T]):
         if not may_wait():
             raise RuntimeError("a hub's own callback cannot wait: it would stop every greenlet")
         waiter: Any = gevent.hub.Waiter(hub)
-        loop, here = hub.loop, get_ident()
+        loop, here, switch = hub.loop, get_ident(), waiter.switch
 
         def wake(_: Future[T]) -> None:
             try:
                 if get_ident() == here:
-                    loop.run_callback(waiter.switch, True)
+                    loop.run_callback(switch, True)
                 else:
-                    loop.run_callback_threadsafe(waiter.switch, True)
+                    loop.run_callback_threadsafe(switch, True)
             except ValueError:
                 # That hub is gone, and whoever waited on it.
                 return
@@ -288,6 +288,13 @@ class Future(pykka.Future[T], Generic[T]):
         bridge.add_done_callback(leave)
         self.add_done_callback(wake)
         return bridge
+
+
+def _log_failed(callback: object) -> None:
+    """A callback has raised. The resolver answers for other people's futures too: one bad callback
+    must not stop it, whatever it raises.
+    """
+    _log.exception("future_callback_failed", callback=repr(callback))
 
 
 def _seconds(timeout: object) -> float:

@@ -161,9 +161,11 @@ class Ref(pykka.ActorRef[A]):
 
         With ``block=False`` every failure, ``MailboxFull`` included, is in the future.
         """
-        future = self._cell.hub.future(self._cell.ask_timeout)
+        cell = self._cell
+        future = cell.hub.future(cell.ask_timeout)
         try:
-            self._check_process()
+            if current_pid() != self._pid:
+                self._check_process()
             self._mailbox.put(Envelope(message, future))
         except KalendsError as refusal:
             future.resolve(None, refusal)

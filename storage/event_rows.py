@@ -80,7 +80,7 @@ def as_data(column: str, value: Any) -> Any:
     if column == "policies":
         stored = _policies_or_none(value)
         if stored is not None:
-            return msgspec.to_builtins(stored)
+            return msgspec.json.decode(dump(stored))
     try:
         return msgspec.json.decode(value)
     except (msgspec.DecodeError, UnicodeError):

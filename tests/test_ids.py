@@ -9,7 +9,7 @@ import uuid
 import pytest
 
 from kalends.errors import ValidationFailed
-from kalends.ids import IdSource, check_id
+from kalends.ids import IdSource, check_id, short_form
 from kalends.testing import ManualClock
 
 
@@ -49,6 +49,24 @@ def test_the_same_seed_makes_the_same_ids() -> None:
     first = IdSource(ManualClock(0), random.Random(7))
     second = IdSource(ManualClock(0), random.Random(7))
     assert [first() for _ in range(5)] == [second() for _ in range(5)]
+
+
+def test_several_ids_are_those_that_one_by_one_would_have_been() -> None:
+    first = IdSource(ManualClock(0), random.Random(7))
+    second = IdSource(ManualClock(0), random.Random(7))
+    assert first.several(5000) == [second() for _ in range(5000)]
+    assert first() == second()
+    assert first.several(0) == []
+
+
+def test_the_short_form_of_ids_grows_with_them_and_tells_them_apart() -> None:
+    clock = ManualClock(1_800_000_000_000_000)
+    ids = IdSource(clock)
+    made = [short_form(one) for one in ids.several(10_000)]
+    clock.advance(86_400)
+    made += [short_form(one) for one in ids.several(10)]
+    assert made == sorted(set(made))
+    assert {len(one) for one in made} == {18}
 
 
 @pytest.mark.parametrize(

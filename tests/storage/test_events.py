@@ -9,6 +9,7 @@ import pytest
 from kalends.clock import US, from_us, to_us
 from kalends.drafts import Definition
 from kalends.errors import ConflictError, EventNotFound, ValidationFailed
+from kalends.ids import short_form
 from kalends.model import EventStatus, JournalKind
 from kalends.policies import Policies
 from kalends.queries import EventQuery, JournalQuery
@@ -63,7 +64,7 @@ def test_an_event_without_a_name_is_named_after_its_job_and_id(ledger: Ledger) -
         policies=Policies(),
     )
     one, two = ledger.create(nameless, nameless)
-    assert one.name == f"{'j' * 180}-{one.id[-12:]}"
+    assert one.name == f"{'j' * 180}-{short_form(one.id)}"
     assert one.name != two.name
 
 
