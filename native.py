@@ -17,7 +17,9 @@ import gevent.exceptions
 import gevent.monkey
 from gevent._hub_local import get_hub_if_exists
 
-__all__ = ["Lock", "NativeThread", "Thread", "allocate_lock", "get_ident", "settle_gevent"]
+__all__ = [
+    "BriefLock", "Lock", "NativeThread", "Thread", "allocate_lock", "get_ident", "settle_gevent",
+]  # fmt: skip
 
 
 class Lock(Protocol):
@@ -40,9 +42,39 @@ class Thread(Protocol):
         """Wait up to ``timeout`` seconds; True when it has ended."""
 
 
+_sleep: Callable[[float], None] = gevent.monkey.get_original("time", "sleep")
 allocate_lock: Callable[[], Lock] = gevent.monkey.get_original("_thread", "allocate_lock")
 get_ident: Callable[[], int] = gevent.monkey.get_original("_thread", "get_ident")
 _start_new_thread: Callable[..., int] = gevent.monkey.get_original("_thread", "start_new_thread")
+
+
+class BriefLock:
+    """A lock for sections of microseconds that many threads pass through again and again.
+
+    Whoever waits for a ``_thread.lock`` may get it while another thread has the interpreter, which
+    then stops at the lock in its turn: once two threads have met like this, every pass costs a
+    switch of threads from then on. Here a lock is taken only by a thread that has the interpreter;
+    one that finds it taken naps for a moment and tries again. It is not fair, and not for sections
+    that wait for anything.
+    """
+
+    __slots__ = ("_release", "_try")
+
+    def __init__(self) -> None:
+        lock = allocate_lock()
+        self._try = lock.acquire
+        self._release = lock.release
+
+    def __enter__(self) -> None:
+        while not self._try(False):
+            _sleep(_NAP)
+
+    def __exit__(self, *exc: object) -> None:
+        self._release()
+
+
+_NAP = 0.00005
+"""Seconds."""
 
 
 class NativeThread:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from itertools import islice
 
 from kalends.logs import get_log
-from kalends.native import allocate_lock
+from kalends.native import BriefLock
 from kalends.work import Outcome
 
 __all__ = ["Outbox"]
@@ -28,7 +28,7 @@ class Outbox:
 
     def __init__(self, on_ready: Callable[[], None]) -> None:
         self._on_ready = on_ready
-        self._lock = allocate_lock()
+        self._lock = BriefLock()
         self._outcomes: deque[Outcome] = deque()
         self._pending: dict[str, Outcome] = {}
         self._signalled = False

@@ -54,7 +54,7 @@ from kalends.jobs.registry import Registry
 from kalends.jobs.ticker import Ticker, Waker
 from kalends.logs import get_log
 from kalends.model import Fate, Reason
-from kalends.native import allocate_lock
+from kalends.native import BriefLock
 from kalends.work import Begun, Claim, Outcome, Told, WrittenOff
 
 __all__ = ["Begun", "Keeps", "Runner"]
@@ -91,7 +91,7 @@ class Runner:
         self._dispatcher = Dispatcher(registry, executors, "thread", self._dismiss, self._turn_away)
         self._on_unrunnable = on_unrunnable
         self._pid = current_pid()
-        self._lock = allocate_lock()
+        self._lock = BriefLock()
         self._tasks = Holdings(clock)
         self._ticker = make_waker(clock, self._look)
         self._on_begun = on_begun

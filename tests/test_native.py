@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from kalends.native import NativeThread, allocate_lock, get_ident
+from kalends.native import BriefLock, NativeThread, allocate_lock, get_ident
 
 
 def test_a_native_thread_runs_its_target_once_on_a_thread_of_its_own() -> None:
@@ -85,7 +85,7 @@ def test_a_new_thread_with_the_ident_of_an_ended_one_may_join_it() -> None:
 
 PROGRAM = """
 {before}
-from kalends.native import NativeThread, allocate_lock, get_ident
+from kalends.native import BriefLock, NativeThread, allocate_lock, get_ident
 {after}
 import _thread, gevent, gevent.monkey
 main = get_ident()
@@ -110,3 +110,51 @@ def test_a_patched_host_gets_real_threads_and_locks(moment: str) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False
     )
     assert (done.stdout, done.stderr, done.returncode) == ("fine\n", "", 0)
+
+
+def test_a_brief_lock_lets_one_thread_in_at_a_time() -> None:
+    lock = BriefLock()
+    inside: list[int] = []
+    most = 0
+
+    def pass_through(number: int) -> None:
+        nonlocal most
+        for _ in range(2000):
+            with lock:
+                inside.append(number)
+                most = max(most, len(inside))
+                inside.remove(number)
+
+    threads = [NativeThread(lambda n=n: pass_through(n), f"brief-{n}") for n in range(4)]  # type: ignore[misc]  # the default is the loop's value
+    for thread in threads:
+        thread.start()
+    assert all(thread.join(20.0) for thread in threads)
+    assert (most, inside) == (1, [])
+
+
+def test_whoever_finds_a_brief_lock_taken_gets_it_when_it_is_free() -> None:
+    lock = BriefLock()
+    said: list[str] = []
+    arrived = threading.Event()
+
+    def enter() -> None:
+        arrived.set()
+        with lock:
+            said.append("second")
+
+    thread = NativeThread(enter, "brief-second")
+    with lock:
+        thread.start()
+        assert arrived.wait(5.0)
+        said.append("first")
+    assert thread.join(5.0)
+    assert said == ["first", "second"]
+
+
+def test_a_brief_lock_is_free_again_after_an_error() -> None:
+    lock = BriefLock()
+    with pytest.raises(ZeroDivisionError), lock:
+        raise ZeroDivisionError
+    thread = NativeThread(lock.__enter__, "brief-third")
+    thread.start()
+    assert thread.join(5.0)

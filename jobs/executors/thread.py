@@ -30,7 +30,7 @@ from kalends.jobs.executors.base import Task
 from kalends.jobs.executors.bounds import LARGEST_QUEUE, QUEUE_LIMIT, check_bound
 from kalends.jobs.executors.queue import TaskQueue
 from kalends.logs import get_log
-from kalends.native import NativeThread, allocate_lock, settle_gevent
+from kalends.native import BriefLock, NativeThread, allocate_lock, settle_gevent
 
 __all__ = ["PoolThread", "ThreadExecutor"]
 
@@ -78,7 +78,7 @@ class ThreadExecutor:
         self._context = copy_context() if context is None else context
         self._clock: Clock = SystemClock()
         self._pid = current_pid()
-        self._lock = allocate_lock()
+        self._lock = BriefLock()
         self._queue = TaskQueue(self.queue_limit)
         self._idle: list[PoolThread] = []
         self._workers: set[PoolThread] = set()

@@ -277,7 +277,7 @@ def test_a_task_that_is_released_while_nothing_waits_lets_its_thread_go_on_after
     executor.release(held)
     gate.set()
     owner.wait(1)
-    wait_until(lambda: executor.running == 0)
+    wait_until(lambda: len(executor._idle) == 1)  # it runs nothing that counts all the while
     executor.submit([owner.task(2, lambda: threading.current_thread().name)])
     first, second = owner.wait(2)
     assert first.result == second.result
