@@ -33,7 +33,9 @@ _INSERT = ExecutionRow.insert(
 _ADVANCE = EventRow.update(next_due=0).where(
     EventRow.id == "", EventRow.version == 0, EventRow.next_due == 0
 )
-_COMPLETE = EventRow.update(status="", updated_at=0).where(EventRow.id == "")
+_COMPLETE = EventRow.update(status="", next_due=None, updated_at=0).where(
+    EventRow.id == "", EventRow.version == 0, EventRow.next_due == 0
+)
 
 
 class Batch:
@@ -55,9 +57,11 @@ class Batch:
             self.claim(columns, instant, policies, manual=False)
         for instant in plan.wait:
             self.wait(columns, instant, policies)
-        self.advances.append((plan.next_due, event_id, version, due))
         if plan.next_due is None:
-            self.ended.append((EventStatus.COMPLETED.value, self._now, event_id))
+            completed = EventStatus.COMPLETED.value
+            self.ended.append((completed, None, self._now, event_id, version, due))
+        else:
+            self.advances.append((plan.next_due, event_id, version, due))
 
     def claim(self, columns: Sequence[Any], due: int, policies: Policies, *, manual: bool) -> Claim:
         """Claim one instant for this node."""

@@ -89,6 +89,8 @@ class _Round:
         self.settled = settled
         self.first = first
         self.taken: list[Claim] = []
+        self.decided: set[str] = set()
+        """The events of which something that was due has its fate now."""
         self.begun: set[str] = set()
         """The events of which something that was due begins."""
         self.making_way: set[str] = set()
@@ -157,8 +159,9 @@ class ClaimStore:
             self._plan_one(this, row[:-1], begun=row[-1] > 0)
         claims = this.taken + self._write(this)
         # What was to make way, for an instant that is not to run after all, is looked at again.
-        decided = {event_id for _, event_id, *_ in this.batch.advances}
-        more |= this.freed or any(one.makes_way(now) and one.event_id in decided for one in found)
+        more |= this.freed or any(
+            one.makes_way(now) and one.event_id in this.decided for one in found
+        )
         rest = left(db, now, horizon)
         return Claimed(
             tuple(claims),
@@ -225,9 +228,8 @@ class ClaimStore:
                 if isinstance(entry, Waiting):
                     self._take(this, entry)
                     continue
-                decided = len(this.batch.advances)
                 self._plan_one(this, entry, begun=True)
-                if entry[0] in this.making_way and len(this.batch.advances) > decided:
+                if entry[0] in this.making_way and entry[0] in this.decided:
                     # What was to make way for it is perhaps not to: it may be the first in line.
                     more = True
                     break
@@ -267,6 +269,7 @@ class ClaimStore:
             write_gap(
                 this.db, event_id, version, rule, span, now=this.now, ids=self._ids, node=self._node
             )
+        this.decided.add(event_id)
         this.batch.add(columns, plan, policies)
 
     def _carry_out(self, this: _Round, others: Others, event_id: str, policies: Policies) -> None:

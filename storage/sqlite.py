@@ -24,6 +24,7 @@ from kalends.storage import migrations
 from kalends.storage.dialect import Dialect
 from kalends.storage.forks import ForkGuard, check_not_carried
 from kalends.storage.sqlite_file import TROUBLES, DatabaseFile
+from kalends.storage.sqlite_rows import blocks
 
 __all__ = ["SqliteDialect"]
 
@@ -189,7 +190,8 @@ class SqliteDialect(Dialect):
     def execute_many(self, db: peewee.Database, statement: str, rows: Sequence[Any]) -> int:
         connection = db.connection()
         before = connection.total_changes()
-        connection.cursor().executemany(statement, rows)
+        for spelled, values in blocks(statement, rows):
+            connection.executemany(spelled, values)
         return int(connection.total_changes() - before)
 
     def others_committed(self, db: peewee.Database) -> bool:
