@@ -30,12 +30,12 @@ from kalends.storage.journal import Stamp
 from kalends.storage.limits import Rooms
 from kalends.storage.manual import Triggered, trigger
 from kalends.storage.models import ExecutionRow
-from kalends.storage.overlaps import NOTHING_SETTLED, Settled, carry_out, standing_of
+from kalends.storage.overlaps import NOTHING_SETTLED, Lines, Settled, carry_out, standing_of
 from kalends.storage.prospects import Prospects, left, prospects
 from kalends.storage.quarantine import quarantine, refuse
 from kalends.storage.rows import load_policies, load_trigger
 from kalends.storage.statuses import end_pauses
-from kalends.storage.unowned import Waiting, ready, take
+from kalends.storage.unowned import Taker, Waiting, claim_waiting, ready
 from kalends.work import Claim, WrittenOff
 
 __all__ = ["ClaimStore", "Claimed", "Skipped"]
@@ -118,6 +118,7 @@ class ClaimStore:
         self._limits = dict(limits or {})
         self._due = DueEvents(self._limits)
         self._writer = BatchWriter(dialect)
+        self._taker = Taker(dialect, node)
 
     def claim_due(
         self,
@@ -146,17 +147,16 @@ class ClaimStore:
             found = ready(db, now=now, horizon=horizon, full=rooms.full(), limit=limit)
         waiting = [one for one in found if not one.makes_way(now)]
         this.making_way = {one.event_id for one in found if one.makes_way(now)}
-        for one in waiting:
-            if one.limit_name not in self._limits:
-                self._take(this, one)
+        self._take_all(this, [one for one in waiting if one.limit_name not in self._limits])
         # What waits comes first: where that is more than a batch, what is due has to wait for it,
         # unless it comes before the last of the batch in the order of its limit.
         cut = len(found) >= limit and bool(waiting)
         bound = (-found[-1].priority, found[-1].ready_at) if cut else None
         more = self._share_limits(this, waiting, limit, bound)
         rows = [] if cut else self._due.unlimited(db, first, now=now, horizon=horizon, limit=limit)
+        lines = Lines(db, [(row[0], row[5], row[-1] > 0) for row in rows])
         for row in rows:
-            self._plan_one(this, row[:-1], begun=row[-1] > 0)
+            self._plan_one(this, row[:-1], begun=row[-1] > 0, lines=lines)
         claims = this.taken + self._write(this)
         # What was to make way, for an instant that is not to run after all, is looked at again.
         more |= this.freed or any(
@@ -176,6 +176,18 @@ class ClaimStore:
 
     # -- what waits, and what a limit counts ---------------------------------------------------
 
+    def _take_all(self, this: _Round, waiting: Sequence[Waiting]) -> None:
+        """Take what no limit counts. Nothing in this transaction has ended any of it yet."""
+        claims = []
+        for one in waiting:
+            try:
+                this.rooms.of(one.limit_name)
+                claims.append(claim_waiting(one))
+            except ValidationFailed as error:
+                self._quarantine(this, one.event_id, error)
+        self._taker.take(this.db, [(claim, None) for claim in claims], now=this.now)
+        this.taken += claims
+
     def _take(self, this: _Round, one: Waiting) -> None:
         if one.serial and one.event_id in this.begun:
             return  # what was due longer than it waits has just taken its turn
@@ -183,12 +195,13 @@ class ClaimStore:
             room = this.rooms.of(one.limit_name)
             if room is not None and room <= 0:
                 return
-            claim = take(this.db, one, now=this.now, node=self._node)
-            if claim is not None:
-                this.taken.append(claim)
-                this.rooms.take(one.limit_name)
+            claim = claim_waiting(one)
         except ValidationFailed as error:
             self._quarantine(this, one.event_id, error)
+            return
+        if self._taker.take(this.db, [(claim, one.limit_name)], now=this.now):
+            this.taken.append(claim)
+            this.rooms.take(one.limit_name)
 
     def _share_limits(
         self, this: _Round, waiting: Sequence[Waiting], limit: int, bound: tuple[int, int] | None
@@ -240,7 +253,9 @@ class ClaimStore:
 
     # -- what is due ---------------------------------------------------------------------------
 
-    def _plan_one(self, this: _Round, columns: Sequence[Any], *, begun: bool) -> None:
+    def _plan_one(
+        self, this: _Round, columns: Sequence[Any], *, begun: bool, lines: Lines | None = None
+    ) -> None:
         event_id, name, _, _, trigger_text, policies_text, due, version = columns
         try:
             rule = load_trigger(trigger_text)
@@ -252,6 +267,7 @@ class ClaimStore:
                 begun=begun,
                 room=this.rooms.of(policies.concurrency_limit),
                 settled=this.settled,
+                lines=lines,
             )
             plan = plan_claim(rule, policies, due, this.now, standing)
         except Exception as error:  # noqa: BLE001 (whatever a rule does is its event's own trouble)

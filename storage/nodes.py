@@ -30,7 +30,7 @@ from kalends.storage.models import EventRow, ExecutionRow, NodeRow
 from kalends.storage.overlaps import Ended, called_off
 from kalends.storage.paging import first_row
 from kalends.storage.prepared import Prepared, hole
-from kalends.storage.rescuing import rescue_execution
+from kalends.storage.rescuing import rescue_executions
 from kalends.storage.rows import load_policies
 from kalends.storage.running_on import gone
 from kalends.storage.streaks import pause_after_failures
@@ -279,7 +279,7 @@ class NodeStore:
         query = (
             ExecutionRow.select(
                 ExecutionRow.id, fn.COALESCE(ExecutionRow.ready_at, ExecutionRow.due),
-                ExecutionRow.attempt, ExecutionRow.claimed_at, ExecutionRow.started_at,
+                ExecutionRow.attempt, ExecutionRow.started_at,
                 EventRow.policies, EventRow.status, ExecutionRow.event_id, ExecutionRow.due,
                 ExecutionRow.manual, ExecutionRow.cancel,
             )
@@ -288,10 +288,10 @@ class NodeStore:
         )  # fmt: skip
         reopened = 0
         ended: list[Ending] = []
-        lost: dict[str, tuple[str, Policies]] = {}
+        begun: dict[str, tuple[str, int, int]] = {}
+        held: dict[str, Policies | None] = {}
         for *row, event_id, due, manual, mark in list(query.tuples().execute(db)):
-            execution_id, ready_at, attempt, claimed_at, started_at, text, status = row
-            policies = None if status == EventStatus.DELETED else _readable(text)
+            execution_id, ready_at, attempt, started_at, text, status = row
             this = execution_id, event_id, due, attempt
             if mark:
                 end_called_off(db, execution_id, mark, now=now)
@@ -300,35 +300,27 @@ class NodeStore:
                 # Claimed ahead, and the time to begin has not come: it cannot have begun.
                 give_back(db, [Held(*this, bool(manual))], node, now=now)
                 reopened += 1
-            elif rescue_execution(
-                db,
-                execution_id,
-                attempt=attempt,
-                node=node,
-                claimed_at=claimed_at,
-                started_at=started_at,
-                policies=policies,
-                now=now,
-            ):
-                reopened += 1
             else:
-                lost[execution_id] = (event_id, policies or Policies())
-                ended.append(Ending(*this, Fate.LOST, Reason.PROCESS_DIED, now))
+                begun[execution_id] = event_id, due, attempt
+                held[execution_id] = None if status == EventStatus.DELETED else _readable(text)
+        again = rescue_executions(db, held, now=now)
+        lost = [execution_id for execution_id in held if execution_id not in again]
+        ended += [Ending(one, *begun[one], Fate.LOST, Reason.PROCESS_DIED, now) for one in lost]
         gone(db, node)
         paused = [
-            event_id
-            for execution_id, (event_id, policies) in lost.items()
+            begun[one][0]
+            for one in lost
             if pause_after_failures(
                 db,
-                event_id,
-                policies,
-                execution_id=execution_id,
+                begun[one][0],
+                held[one] or Policies(),
+                execution_id=one,
                 now=now,
                 ids=self._ids,
                 node=self._node,
             )
         ]
-        return Rescue((node,), reopened, len(lost), tuple(paused), tuple(ended))
+        return Rescue((node,), reopened + len(again), len(lost), tuple(paused), tuple(ended))
 
 
 def _readable(text: str | None) -> Policies | None:

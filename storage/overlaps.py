@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 import peewee
 from peewee import fn
 
+from kalends.errors import ValidationFailed
 from kalends.model import Fate, Reason
 from kalends.planning import Others, Standing
 from kalends.policies import Overlap, Policies
 from kalends.storage.cancelling import Mark, marks_of
 from kalends.storage.models import ExecutionRow
+from kalends.storage.paging import portions
 from kalends.storage.prepared import Prepared, hole
+from kalends.storage.rows import load_policies
 from kalends.storage.running_on import run_on
 from kalends.work import Outcome, WrittenOff
 
 __all__ = [
-    "NOTHING_SETTLED", "Ended", "Settled", "called_off", "carry_out", "end_for_newer",
+    "NOTHING_SETTLED", "Ended", "Lines", "Settled", "called_off", "carry_out", "end_for_newer",
     "standing_of",
 ]  # fmt: skip
 
 _QUEUEING = (Overlap.BUFFER_ONE, Overlap.BUFFER_ALL, Overlap.CANCEL_OTHER)
+_SERIAL = frozenset(Overlap) - {Overlap.ALLOW_ALL}
+_MANY = 16
+"""From so many events on, one statement for all is cheaper than one for each."""
 _OF_EVENT = (ExecutionRow.event_id == hole("event_id")) & ExecutionRow.ended_at.is_null()
 _BEGUN = Prepared(
     ExecutionRow.select(ExecutionRow.id, ExecutionRow.node, ExecutionRow.attempt).where(
@@ -47,6 +54,67 @@ Settled = Mapping[str, Outcome]
 NOTHING_SETTLED: Settled = MappingProxyType({})
 
 
+class Lines:
+    """What is open of many events, looked up for all of them at once: an event at a time is a way
+    to the database each.
+    """
+
+    def __init__(self, db: peewee.Database, events: Sequence[tuple[str, str, bool]]) -> None:
+        """``events``: ids, policies as they are stored, and whether something of it has begun."""
+        self._begun: dict[str, list[tuple[str, str | None]]] = {}
+        self._waiting: dict[str, int] = {}
+        if len(events) < _MANY:
+            return
+        overlaps = {text: _overlap_of(text) for _, text, _ in events}
+        serial = [one for one, text, begun in events if begun and overlaps[text] in _SERIAL]
+        queueing = [one for one, text, _ in events if overlaps[text] in _QUEUEING]
+        for portion in portions(serial):
+            self._begun.update((event_id, []) for event_id in portion)
+            for event_id, execution_id, node in list(_begun_of(portion).tuples().execute(db)):
+                self._begun[event_id].append((execution_id, node))
+        for portion in portions(queueing):
+            self._waiting.update(dict.fromkeys(portion, 0))
+            self._waiting.update(list(_waiting_of(portion).tuples().execute(db)))
+
+    def begun(self, db: peewee.Database, event_id: str) -> list[tuple[str, str | None]]:
+        """Executions of an event that have begun and not ended, and who holds them."""
+        found = self._begun.get(event_id)
+        if found is None:
+            found = [(one, node) for one, node, _ in _BEGUN.rows(db, event_id=event_id)]
+        return found
+
+    def waiting(self, db: peewee.Database, event_id: str, most: int) -> int:
+        """How many instants wait in its line, counted no further than ``most``."""
+        found = self._waiting.get(event_id)
+        if found is None:
+            return int(_WAITING.value(db, event_id=event_id, most=most))
+        return min(found, most)
+
+
+def _overlap_of(text: str) -> Overlap | None:
+    try:
+        return load_policies(text).overlap
+    except ValidationFailed:
+        return None  # its event is found out later
+
+
+def _begun_of(events: Sequence[str]) -> Any:
+    return ExecutionRow.select(ExecutionRow.event_id, ExecutionRow.id, ExecutionRow.node).where(
+        ExecutionRow.event_id.in_(events), ExecutionRow.ended_at.is_null(), ExecutionRow.attempt > 0
+    )
+
+
+def _waiting_of(events: Sequence[str]) -> Any:
+    return (
+        ExecutionRow.select(ExecutionRow.event_id, fn.COUNT(ExecutionRow.id))
+        .where(ExecutionRow.event_id.in_(events), ExecutionRow.ended_at.is_null(), _IN_LINE)
+        .group_by(ExecutionRow.event_id)
+    )
+
+
+_NO_LINES = Lines(peewee.Database(None), ())
+
+
 class Ended(msgspec.Struct, frozen=True):
     """What a decision did to other executions of its event, as far as their node has to know."""
 
@@ -65,23 +133,25 @@ def standing_of(
     begun: bool,
     room: int | None,
     settled: Settled,
+    lines: Lines | None = None,
 ) -> Standing:
     """What of it the event's overlap policy asks for. ``begun``: whether executions may be claimed
-    or wait for another attempt.
+    or wait for another attempt; ``lines``: what is known of them.
     """
+    lines = lines or _NO_LINES
     overlap = policies.overlap
     claimed = retrying = waiting = 0
     if begun and overlap is not Overlap.ALLOW_ALL:
         nodes = [
             node
-            for execution_id, node, _ in _BEGUN.rows(db, event_id=event_id)
+            for execution_id, node in lines.begun(db, event_id)
             if not _is_over(settled.get(execution_id), policies)
         ]
         retrying = nodes.count(None)
         claimed = len(nodes) - retrying
     if overlap in _QUEUEING:
         most = policies.buffer_limit if overlap is Overlap.BUFFER_ALL else 1
-        waiting = _WAITING.value(db, event_id=event_id, most=most)
+        waiting = lines.waiting(db, event_id, most)
     return Standing(claimed, retrying, waiting, room)
 
 

@@ -5,7 +5,7 @@ nothing.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,11 +15,18 @@ from peewee import Field, ModelSelect, TextField
 from kalends.errors import ValidationFailed
 from kalends.model import Page
 
-__all__ = ["MAX_PAGE", "first_row", "page"]
+__all__ = ["MAX_PAGE", "first_row", "page", "portions"]
 
 T = TypeVar("T")
 MAX_PAGE = 1000
 """The most items a page may hold."""
+_PORTION = 500
+
+
+def portions(keys: Sequence[T]) -> Iterator[Sequence[T]]:
+    """As many of ``keys`` at a time as one statement may name."""
+    for start in range(0, len(keys), _PORTION):
+        yield keys[start : start + _PORTION]
 
 
 def first_row(db: peewee.Database, query: Any) -> tuple[Any, ...] | None:

@@ -21,12 +21,13 @@ from kalends.errors import ValidationFailed
 from kalends.model import EventStatus, Fate
 from kalends.policies import Overlap
 from kalends.storage.batch import EVENT_PART, claim_of
+from kalends.storage.dialect import Dialect
 from kalends.storage.models import EventRow, ExecutionRow
 from kalends.storage.prepared import Prepared, hole
 from kalends.storage.rows import load_policies
 from kalends.work import Claim
 
-__all__ = ["Waiting", "ready", "take"]
+__all__ = ["Taker", "Waiting", "claim_waiting", "ready"]
 
 _UNOWNED = ExecutionRow.node.is_null() & ExecutionRow.ended_at.is_null()
 _COLUMNS = (
@@ -34,18 +35,16 @@ _COLUMNS = (
     ExecutionRow.manual, ExecutionRow.ready_at, EventRow.serial, EventRow.limit_name,
     EventRow.priority, EventRow.status, EventRow.next_due, ExecutionRow.moved_to,
 )  # fmt: skip
-_TAKE = Prepared(
-    ExecutionRow.update(
-        fate=Fate.PENDING.value,
-        attempt=hole("attempt"),
-        node=hole("node"),
-        claimed_at=hole("now"),
-        started_at=None,
-        priority=hole("priority"),
-        limit_name=hole("limit_name"),
-        cancel=0,
-    ).where(ExecutionRow.id == hole("id"), _UNOWNED)
-)
+_TAKE = ExecutionRow.update(
+    fate="",
+    attempt=0,
+    node="",
+    claimed_at=0,
+    started_at=None,
+    priority=0,
+    limit_name=None,
+    cancel=0,
+).where(ExecutionRow.id == "", _UNOWNED)
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -181,13 +180,10 @@ _LINE = Prepared(
 )
 
 
-def take(db: peewee.Database, one: Waiting, *, now: int, node: str) -> Claim | None:
-    """Claim one for a node; None where it has ended since it was found.
-
-    Raises ``ValidationFailed`` where its event cannot be read.
-    """
+def claim_waiting(one: Waiting) -> Claim:
+    """The claim of it. Raises ``ValidationFailed`` where its event cannot be read."""
     policies = load_policies(one.columns[5])
-    claim = claim_of(
+    return claim_of(
         one.columns,
         one.id,
         one.attempt + 1,
@@ -197,13 +193,27 @@ def take(db: peewee.Database, one: Waiting, *, now: int, node: str) -> Claim | N
         ready_at=one.ready_at,
         moved=one.moved_to is not None,
     )
-    taken = _TAKE.change(
-        db,
-        id=one.id,
-        attempt=claim.attempt,
-        node=node,
-        now=now,
-        priority=claim.priority,
-        limit_name=policies.concurrency_limit,
-    )
-    return claim if taken else None
+
+
+class Taker:
+    """Writes down that a node holds what has waited."""
+
+    def __init__(self, dialect: Dialect, node: str) -> None:
+        self._dialect = dialect
+        self._take = dialect.compile(_TAKE)
+        self._node = node
+
+    def take(
+        self, db: peewee.Database, claims: Sequence[tuple[Claim, str | None]], *, now: int
+    ) -> int:
+        """Take claims of what waits, and the limit that counts each; how many of them there were:
+        others have ended since they were found.
+        """
+        rows = [
+            (
+                Fate.PENDING.value, claim.attempt, self._node, now, None, claim.priority,
+                limit_name, 0, claim.id,
+            )
+            for claim, limit_name in claims
+        ]  # fmt: skip
+        return self._dialect.execute_many(db, self._take, rows) if rows else 0

@@ -2,8 +2,8 @@
 
 *One writer at a time*: each transaction that writes takes the schema's advisory lock as it begins,
 so that units of work need no other, as on SQLite; see ``docs/design/decisions.md``. Whoever stands
-still within a transaction is cut off while the others' leases last, by the server where it waits for
-a statement, by those who wait for the lock where it sends or is sent one. It may run its units
+still within a transaction is cut off while the others' leases last, by the server where that waits
+for a statement, by those who wait for the lock where it sends or is sent one. It may run its units
 again, for nothing is left of them.
 
 *Nothing is lost with a connection*: one that broke while it was idle is made anew before anything
@@ -41,6 +41,9 @@ __all__ = ["PostgresDialect"]
 _PAUSE_FIRST, _PAUSE_LIMIT = 0.05, 1.0
 _LONGEST = 60_000
 """Milliseconds that one statement of a writer may take: none takes a second, where all is well."""
+_AGAIN = 4
+"""How often a database is looked at, at most, where the connection is lost each time."""
+_LOST = ("unreachable", "stood_still")
 _STANDSTILL = 0.5
 """Seconds that a writer may stand still within a transaction in any case."""
 _OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR, TransactionStatus.ACTIVE)
@@ -90,13 +93,13 @@ class PostgresDialect(Dialect):
         ).encode()
         self._heard = False
         """Whether others have committed something since this was last asked."""
-        self._turn = min(self._standstill * 2, busy_timeout)
-        """Seconds to wait for the lock before a look at who holds it."""
+        # For so long one waits for the lock before a look at who holds it.
+        turn = max(round(min(self._standstill * 2, busy_timeout) * 1000), 1)
+        patience = max(round(busy_timeout * 1000), 1)
         self._begin = (
-            "BEGIN ISOLATION LEVEL READ COMMITTED;"
-            f" SET LOCAL lock_timeout = {max(round(self._turn * 1000), 1)};"
+            f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {turn};"
             f" SELECT pg_advisory_xact_lock({LOCK}, hashtext('{address.schema}'));"
-            f" SET LOCAL lock_timeout = {max(round(busy_timeout * 1000), 1)};"
+            f" SET LOCAL lock_timeout = {patience};"
             " SAVEPOINT unit"
         )
 
@@ -107,20 +110,29 @@ class PostgresDialect(Dialect):
     # -- opening -------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        try:
-            db = self.connect(read_only=False)
+        for again in reversed(range(_AGAIN)):
             try:
-                check_server(db, self.address)
-                self.begin(db)
-                ensure_schema(db, self.address)
-                db.connection().execute("COMMIT")
-            finally:
-                db.close()
-        except (psycopg.Error, peewee.PeeweeException, StorageUnavailable) as error:
-            refusal = self.unavailable(error)
-            if refusal is None:
-                raise
-            raise refusal from error
+                self._prepare()
+            except (psycopg.Error, peewee.PeeweeException, StorageUnavailable) as error:
+                refusal = self.unavailable(error)
+                if refusal is None:
+                    raise
+                # A connection that was made and is lost: this process has stood still, perhaps.
+                lost = refusal.details["reason"] in _LOST and self._last_failure is None
+                if not (again and lost):
+                    raise refusal from error
+            else:
+                return
+
+    def _prepare(self) -> None:
+        db = self.connect(read_only=False)
+        try:
+            check_server(db, self.address)
+            self.begin(db)
+            ensure_schema(db, self.address)
+            db.connection().execute("COMMIT")
+        finally:
+            db.close()
 
     def connect(self, *, read_only: bool) -> peewee.Database:
         db: peewee.Database = _Database(
@@ -215,7 +227,10 @@ class PostgresDialect(Dialect):
                 self.rollback(db)
                 if self._clock.monotonic() >= patience:
                     raise
-                self._cut_off(db)
+                if self.is_open(db):
+                    self._cut_off(db)
+                else:
+                    self.reopen(db, read_only=False)
 
     def _cut_off(self, db: peewee.Database) -> None:
         """End the session that holds the lock, where the server has been waiting for its client:
@@ -245,6 +260,13 @@ class PostgresDialect(Dialect):
         if cursor.statusmessage != "COMMIT":
             # What PostgreSQL answers where a statement had failed, and nobody undid it.
             raise psycopg.errors.InFailedSqlTransaction("the transaction was rolled back")
+
+    def rollback(self, db: peewee.Database) -> None:
+        try:
+            super().rollback(db)
+        except psycopg.OperationalError:
+            if self.is_open(db):
+                raise  # else it went with its connection
 
     def end_read(self, db: peewee.Database) -> None:
         self.rollback(db)

@@ -89,7 +89,15 @@ STATEMENT = re.compile(
 )
 PUT_IN = {
     # Names and numbers of the settings of a session, all of the dialect's own.
-    "storage/postgres/dialect.py": {"name", "value", "self._lock", "self._channel"},
+    "storage/postgres/dialect.py": {
+        "name",
+        "value",
+        "LOCK",
+        "address.schema",
+        "self._channel",
+        "turn",
+        "patience",
+    },
     "storage/postgres/schema.py": {"address.schema"},  # checked to be a plain name
     # Parts of a statement that Peewee has spelled, its values left out.
     "storage/postgres/together.py": {"head", "beside", "given", "names", "tail"},
