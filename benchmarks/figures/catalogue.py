@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from figures import adding, fires, lateness, sustained
+from figures import (
+    adding,
+    asking,
+    fires,
+    footprint,
+    growth,
+    history,
+    lateness,
+    postgres,
+    processes,
+    recovery,
+    retention,
+    sustained,
+    triggers,
+)
 from harness.plan import Figure
 
 __all__ = ["FIGURES"]
 
-FIGURES: dict[str, Figure] = {
-    module.FIGURE.name: module.FIGURE for module in (fires, sustained, lateness, adding)
-}
+_MODULES = (
+    fires, sustained, lateness, adding, processes, postgres, triggers, asking, footprint,
+    growth, history, retention, recovery,
+)  # fmt: skip
+
+FIGURES: dict[str, Figure] = {module.FIGURE.name: module.FIGURE for module in _MODULES}

@@ -127,11 +127,11 @@ def _below(figure: Figure, measured: FigureResult) -> str:
         f"{facts.get('load before', 'unknown')}."
     ]
     settings = {row.name: row.settings for row in measured.rows if row.settings}
-    if settings:
+    if len(set(settings.values())) > 1:
         listed = "; ".join(f"{name}: {text}" for name, text in settings.items())
         words.append(f"Settings: {listed}.")
-    if absent := [f"{row.name} ({row.absent})" for row in measured.rows if row.absent]:
-        words.append(f"Not measured: {', '.join(absent)}.")
+    if measured.missing:
+        words.append(f"Not measured: {', '.join(measured.missing)}.")
     if measured.quick:
         words.append("A quick run: its numbers mean nothing.")
     return f"One figure: `tox -e bench -- {figure.name}`. " + " ".join(words)

@@ -29,7 +29,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     ``row``.
     """
 
-    row: str
+    row: str | None
+    """None: it measures several rows, and gives the columns of each by the row's name."""
     code: str
     arguments: dict[str, Any] = {}
     peer: str | None = None

@@ -44,6 +44,8 @@ class FigureResult(msgspec.Struct):
     quick: bool
     environment: dict[str, str]
     rows: list[Row] = []
+    missing: list[str] = []
+    """Whose software is not installed."""
 
 
 class Results(msgspec.Struct):

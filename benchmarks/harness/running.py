@@ -33,27 +33,35 @@ def measure(figure: Figure, *, quick: bool, rounds: int | None = None) -> Figure
     tasks, facts, began = figure.tasks(quick), environment(), time.perf_counter()
     rows: dict[str, Row] = {}
     values: dict[tuple[str, str], list[float]] = {}
+    missing = {
+        task.peer: PEERS[task.peer].why_absent or ""
+        for task in tasks
+        if task.peer is not None and PEERS[task.peer].why_absent
+    }
+    present = [task for task in tasks if task.peer not in missing]
     for task in tasks:
-        row = rows.setdefault(task.row, Row(task.row))
-        if task.peer is not None:
-            row.settings = PEERS[task.peer].settings
-            row.absent = PEERS[task.peer].why_absent
-    present = [task for task in tasks if rows[task.row].absent is None]
+        if task.row is not None:
+            settings = "" if task.peer is None else PEERS[task.peer].settings
+            row = rows.setdefault(task.row, Row(task.row, settings=settings))
+            if all(other.peer in missing for other in tasks if other.row == task.row):
+                row.absent = missing[task.peer or ""]
     for number in range(max((_rounds(task, quick, rounds) for task in present), default=0)):
         # Each round begins with another one: what runs first, or after whom, is nobody's luck.
         turn = number % len(present)
         for task in present[turn:] + present[:turn]:
             if number < _rounds(task, quick, rounds):
-                for key, value in _run(figure.name, task, number).items():
-                    values.setdefault((task.row, key), []).append(value)
+                for name, cells in _run(figure.name, task, number).items():
+                    for key, value in cells.items():
+                        values.setdefault((name, key), []).append(value)
     for (name, key), found in values.items():
-        rows[name].cells[key] = Cell.of(found)
+        rows.setdefault(name, Row(name)).cells[key] = Cell.of(found)
     return FigureResult(
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(time.perf_counter() - began, 1),
         quick=quick,
         environment=facts,
         rows=list(rows.values()),
+        missing=sorted(set(missing.values())),
     )
 
 
@@ -61,7 +69,7 @@ def _rounds(task: Task, quick: bool, rounds: int | None) -> int:
     return 1 if quick else task.rounds if rounds is None else rounds
 
 
-def _run(figure: str, task: Task, number: int) -> dict[str, float]:
+def _run(figure: str, task: Task, number: int) -> dict[str, dict[str, float]]:
     environ = dict(os.environ)
     if task.peer is not None and (folder := PEERS[task.peer].folder):
         environ["PYTHONPATH"] = os.pathsep.join([folder, environ.get("PYTHONPATH", "")])
@@ -80,10 +88,15 @@ def _run(figure: str, task: Task, number: int) -> dict[str, float]:
             f"{figure}, {task.row}, {task.code} {task.arguments}: ended with {done.returncode}\n"
             f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         )
-    found = msgspec.json.decode(lines[0].removeprefix(MARK), type=dict[str, float])
-    shown = ", ".join(f"{key} {value:.4g}" for key, value in found.items())
+    line = lines[0].removeprefix(MARK)
+    if task.row is None:
+        found = msgspec.json.decode(line, type=dict[str, dict[str, float]])
+    else:
+        found = {task.row: msgspec.json.decode(line, type=dict[str, float])}
     took = time.perf_counter() - began
-    print(f"{figure} {number + 1} {task.row}: {shown} ({took:.1f} s)", file=sys.stderr, flush=True)
+    for name, cells in found.items():
+        shown = ", ".join(f"{key} {value:.4g}" for key, value in cells.items())
+        print(f"{figure} {number + 1} {name}: {shown} ({took:.1f} s)", file=sys.stderr, flush=True)
     return found
 
 

