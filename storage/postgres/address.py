@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import msgspec
 import psycopg
@@ -23,7 +23,7 @@ from kalends.jobs.codec import storable
 __all__ = ["SCHEMES", "Address"]
 
 SCHEMES = ("postgresql", "postgres")
-_SCHEMA_NAME = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,39}")
+_SCHEMA_NAME = re.compile(r"(?!pg_|information_schema$)[a-z_][a-z0-9_]{0,39}")
 _WORDS_OF_URLS = ("ssl",)
 """What libpq takes in a URL alone: ``ssl=true``, as of JDBC."""
 _DEFAULTS = {
@@ -47,6 +47,11 @@ class Address(msgspec.Struct, frozen=True):
     shown: str
     """For messages: without the password."""
 
+    @property
+    def quoted(self) -> str:
+        """The schema in a statement: ``user`` and ``select`` are names, too."""
+        return f'"{self.schema}"'
+
     @classmethod
     def read(cls, url: str, *, patience: float) -> Address:
         """Raises ``ValidationFailed``. ``patience``: how many seconds a connection may take to be
@@ -54,26 +59,39 @@ class Address(msgspec.Struct, frozen=True):
         """
         try:
             parts = urlsplit(url)
-            asked = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=False))
+            asked = _parameters(parts.query)
             if "@" not in parts.query + parts.fragment:  # else a password may have a ? in it
                 _check_parameters(asked)
-            schema = asked.pop("schema", "kalends")
-            plain = urlunsplit(parts._replace(query=urlencode(asked)))
+            schema = unquote(asked.pop("schema", "=kalends").partition("=")[2])
+            plain = urlunsplit(parts._replace(query="&".join(asked.values())))
             options: dict[str, Any] = conninfo_to_dict(plain)
-            for port in filter(None, str(options.get("port") or "").split(",")):
-                int(port)  # libpq looks at it when it connects, and takes it for a name that fails
+            _check_numbers(options)
         except (ValueError, psycopg.Error) as error:
             raise ValidationFailed(
                 "database is a URL that PostgreSQL's library cannot read", path="database"
             ) from _told(error)
         if _SCHEMA_NAME.fullmatch(schema) is None:
             raise ValidationFailed(
-                "the schema in a database URL has up to 40 small letters, digits and _",
+                "the schema in a database URL has up to 40 small letters, digits and _, and is "
+                "none of the server's own",
                 path="database",
             )
         patient = {"connect_timeout": max(2, math.ceil(patience))}
         conninfo = make_conninfo(**{**_DEFAULTS, **patient, **options})
         return cls(url, conninfo, schema, _shown(options, schema))
+
+
+def _parameters(query: str) -> dict[str, str]:
+    """The parameters by name, each as it stands there: libpq reads ``%20``, and a ``+`` is one."""
+    given = [part for part in query.split("&") if part]
+    return {unquote(part.partition("=")[0]): part for part in given}
+
+
+def _check_numbers(options: dict[str, Any]) -> None:
+    """Raises ``ValueError`` for what libpq, or the driver, looks at only when it connects."""
+    for port in filter(None, str(options.get("port") or "").split(",")):
+        int(port)
+    int(options.get("connect_timeout") or 0)
 
 
 def _check_parameters(asked: dict[str, str]) -> None:

@@ -182,7 +182,7 @@ class PostgresDialect(Dialect):
         """The settings of a connection."""
         patience = round(self._busy_timeout * 1000)
         settings = {
-            "search_path": self.address.schema,
+            "search_path": self.address.quoted,
             "client_encoding": "'UTF8'",
             "timezone": "'UTC'",
             "lock_timeout": max(patience, 1),
@@ -310,7 +310,7 @@ class PostgresDialect(Dialect):
         found = db.execute_sql(
             "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
             " WHERE NOT i.indisvalid AND c.relnamespace = to_regnamespace(%s)",
-            (self.address.schema,),
+            (self.address.quoted,),
         )
         for (index,) in found.fetchall():
             yield f"the index {index} is not valid"

@@ -68,7 +68,7 @@ def check_server(db: peewee.Database, address: Address) -> None:
 def ensure_schema(db: peewee.Database, address: Address) -> None:
     """Find our tables or make them, within the transaction of the caller, who holds the lock."""
     try:
-        if _value(db, "SELECT to_regclass(%s)", f"{address.schema}.kalends_meta") is None:
+        if _value(db, "SELECT to_regclass(%s)", f"{address.quoted}.kalends_meta") is None:
             _create(db, address)
         else:
             _check(db, address)
@@ -83,7 +83,7 @@ def ensure_schema(db: peewee.Database, address: Address) -> None:
 
 def _create(db: peewee.Database, address: Address) -> None:
     if _value(db, "SELECT 1 FROM pg_namespace WHERE nspname = %s", address.schema) is None:
-        db.execute_sql(f"CREATE SCHEMA {address.schema}")
+        db.execute_sql(f"CREATE SCHEMA {address.quoted}")
     taken = sorted(set(_tables(db, address)) & _names())
     if taken:
         raise refuse(
@@ -118,7 +118,7 @@ def _names() -> set[str]:
 
 def _tables(db: peewee.Database, address: Address) -> list[str]:
     found = db.execute_sql(
-        "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(%s)", (address.schema,)
+        "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(%s)", (address.quoted,)
     )
     return [name for (name,) in found.fetchall()]
 

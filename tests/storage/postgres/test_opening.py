@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
-from kalends import Settings
+from kalends import Registry, Scheduler, Settings
 from kalends.errors import StorageRefused, StorageUnavailable, ValidationFailed
 from kalends.storage import migrations, open_storage
 from kalends.storage.engine import Storage
@@ -178,6 +179,8 @@ def test_a_server_that_does_not_answer_is_unavailable_for_now(make_postgres: Mak
         "postgresql://u:secret@h/db?schema=Mine",
         "postgresql://u:secret@h/db?schema=pg_mine",
         "postgresql://u:secret@h/db?schema=a;drop",
+        "postgresql://u:secret@h/db?schema=information_schema",
+        "postgresql://u:secret@h/db?connect_timeout=abc",
         "postgresql://u:secret@[h/db",
     ],
 )
@@ -210,14 +213,35 @@ def test_a_parameter_that_there_is_not_is_named(parameter: str, words: str) -> N
     assert caught.value.details["path"] == "database"
 
 
+def test_a_parameter_is_handed_on_as_it_stands_in_the_url() -> None:
+    url = (
+        "postgresql://h/app?options=-c%20a%3Db&application_name=my%20app&schema=j%6Fbs&password=a+b"
+    )
+    address = Address.read(url, patience=1.0)
+    found = conninfo_to_dict(address.conninfo)
+    assert (found["options"], found["application_name"]) == ("-c a=b", "my app")
+    assert (found["password"], address.schema) == ("a+b", "jobs")
+
+
+@pytest.mark.parametrize("word", ["user", "select", "table"])
+def test_a_schema_may_have_a_word_of_sql_as_its_name(postgres: PostgresServer, word: str) -> None:
+    with Scheduler(postgres.url(word), registry=Registry(), environ={}) as scheduler:
+        assert scheduler.verify().ok
+    assert "events" in tables(postgres, word)
+    postgres.execute(f'DROP SCHEMA "{word}" CASCADE')
+
+
 def test_a_parameter_that_only_urls_have_is_known() -> None:
     assert "sslmode=require" in Address.read("postgresql://h/app?ssl=true", patience=1.0).conninfo
 
 
 @pytest.mark.parametrize("password", ["open?sesame=1", "open?sesame&x"])
-def test_a_password_that_looks_like_parameters_is_not_shown(password: str) -> None:
+def test_a_password_that_looks_like_parameters_is_one_and_is_not_shown(password: str) -> None:
+    address = Address.read(f"postgresql://me:{password}@h/app", patience=1.0)
+    assert conninfo_to_dict(address.conninfo)["password"] == password
+    assert "sesame" not in address.shown
     with pytest.raises(ValidationFailed) as caught:
-        Address.read(f"postgresql://me:{password}@h/app", patience=1.0)
+        Address.read(f"postgresql://me:{password}@h:x/app", patience=1.0)
     assert "sesame" not in str(caught.value)
 
 
