@@ -57,6 +57,11 @@ class SchedulerMetrics(Collector):
             by_job, buckets=_DURATION, registry=None,
         )  # fmt: skip
         if registry is not None:
+            if not isinstance(registry, CollectorRegistry):
+                raise ValidationFailed(
+                    "registry must be a prometheus_client.CollectorRegistry or None",
+                    path="registry",
+                )
             self._register(registry)
 
     def _register(self, registry: CollectorRegistry) -> None:
@@ -85,8 +90,8 @@ class SchedulerMetrics(Collector):
         scheduler.notices.add(counting)
 
     def forget(self, name: str = "default") -> None:
-        """Watch it no longer. What was counted stays."""
-        watched = self._watched.pop(name, None)
+        """Watch it no longer, if it was watched. What was counted stays."""
+        watched = self._watched.pop(text(name, "name", MAX_NAME), None)
         if watched is not None:
             watched[0].notices.remove(watched[1])
 

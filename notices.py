@@ -18,6 +18,7 @@ when it is closed or when its scheduler is shut down; what was queued by then is
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 from enum import StrEnum
@@ -142,6 +143,10 @@ class Notices:
             sink.end()
 
 
+_Asker = tuple[Future["Notice | None"], "asyncio.AbstractEventLoop | None"]
+"""Who waits for a notice, and on which loop, if on one."""
+
+
 class Subscription(Sink):
     """Notices on their way to one subscriber. A context manager: leaving it closes it."""
 
@@ -158,7 +163,7 @@ class Subscription(Sink):
         self._limit = limit
         self._lock = allocate_lock()
         self._queue: deque[Notice] = deque()
-        self._waiting: deque[Future[Notice | None]] = deque()
+        self._waiting: deque[_Asker] = deque()
         self._lost = 0
         self._closed = False
         self.dropped = 0
@@ -185,7 +190,7 @@ class Subscription(Sink):
                 return
             if self._lost:
                 notice = msgspec.structs.replace(notice, dropped=self._lost)
-            waiting = self._waiting.popleft() if self._waiting else None
+            waiting = self._first_waiting()
             if waiting is None and len(self._queue) >= self._limit:
                 self._lost += 1
                 self.dropped += 1
@@ -199,18 +204,26 @@ class Subscription(Sink):
     def _put_back(self, notice: Notice) -> None:
         """It is for the next one who asks."""
         with self._lock:
-            waiting = self._waiting.popleft() if self._waiting else None
+            waiting = self._first_waiting()
             if waiting is None:
                 self._queue.appendleft(notice)
         if waiting is not None and not waiting.resolve(notice):
             self._put_back(notice)
+
+    def _first_waiting(self) -> Future[Notice | None] | None:
+        """Who has waited longest, and can still be told. The caller holds the lock."""
+        while self._waiting:
+            future, loop = self._waiting.popleft()
+            if loop is None or not loop.is_closed():
+                return future
+        return None
 
     def end(self) -> None:
         """Nothing more will come: deliver what is queued, and let those go who wait."""
         with self._lock:
             self._closed = True
             waiting, self._waiting = self._waiting, deque()
-        for future in waiting:
+        for future, _ in waiting:
             future.resolve(None)
         self._notices.remove(self)
 
@@ -222,14 +235,17 @@ class Subscription(Sink):
         with self._lock:
             self._queue.clear()
 
-    def next(self) -> Future[Notice | None]:
-        """The next notice, or None where there will be none; a future, as everywhere."""
+    def next(self, loop: asyncio.AbstractEventLoop | None = None) -> Future[Notice | None]:
+        """The next notice, or None where there will be none; a future, as everywhere.
+
+        ``loop``: the one that waits for it. Once that is closed, nobody does.
+        """
         with self._lock:
             if self._queue:
                 return resolved(self._queue.popleft())
             future: Future[Notice | None] = Future(_FOR_EVER)
             if not self._closed:
-                self._waiting.append(future)
+                self._waiting.append((future, loop))
                 return future
         future.resolve(None)
         return future
@@ -266,7 +282,7 @@ class Subscription(Sink):
         return self
 
     async def __anext__(self) -> Notice:
-        future = self.next()
+        future = self.next(asyncio.get_running_loop())
         try:
             notice = await future
         except BaseException:

@@ -18,6 +18,7 @@ from kalends.backfills import Backfill
 from kalends.drafts import OnConflict
 from kalends.errors import ValidationFailed
 from kalends.explanation import Explanation
+from kalends.jobs.registry import deferred_kind
 from kalends.keywords import (
     DueConditions,
     EventChanges,
@@ -359,6 +360,12 @@ class Verbs:
         """
         if callback is not None and not callable(callback):
             raise ValidationFailed("callback must be callable", path="callback")
+        if deferred_kind(callback) is not None:
+            raise ValidationFailed(
+                "callback must be a plain function: nothing would await it; leave it out, and write "
+                "async for notice in scheduler.subscribe(...)",
+                path="callback",
+            )
         room = int(number(limit, "limit", 1, 1_000_000, whole=True))
         return Subscription(self.notices, notice_kinds(kinds, "kinds"), room, callback)
 

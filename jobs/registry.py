@@ -29,7 +29,7 @@ from kalends.native import allocate_lock
 from kalends.refusals import checking
 from kalends.triggers import Trigger
 
-__all__ = ["Job", "Kind", "Registry", "check_fit", "default_registry"]
+__all__ = ["Job", "Kind", "Registry", "check_fit", "default_registry", "deferred_kind"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -269,7 +269,7 @@ def _job(function: Any, name: Callable[[], object], executor: object) -> Job:
         raise ValidationFailed(
             f"executor must be a name such as 'thread', not {_shown(executor)}", path="executor"
         )
-    kind = _deferred_kind(function)
+    kind = deferred_kind(function)
     if kind == "generator":
         raise ValidationFailed(
             f"{_origin(function)} is a generator function: calling it would not run its body;"
@@ -325,7 +325,8 @@ def check_fit(job: Job, executor: str, kind: Kind) -> None:
     )
 
 
-def _deferred_kind(function: Any) -> str | None:
+def deferred_kind(function: Any) -> str | None:
+    """``coroutine`` or ``generator`` where a call would not run the function's body; else None."""
     while isinstance(function, functools.partial):
         function = function.func
     bodies = [function]

@@ -3,7 +3,7 @@
 One transaction looks and changes, so of two processes that start at the same time the second finds
 nothing left to do. What the code says holds: whatever somebody changed at run time is changed back,
 with both values in the journal. What somebody paused stays paused. What is declared no longer is
-paused under a note of its own, and only what bears that note is resumed when it is declared again.
+paused under a note of its own, and only what was paused so is resumed when it is declared again.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import peewee
 
 from kalends.drafts import Changes, Definition, OnConflict
 from kalends.errors import ConflictError, KalendsError
-from kalends.model import Event, EventStatus
+from kalends.model import Event, EventStatus, JournalKind
 from kalends.reconciliation import DeclaredAction, DeclaredEvent, Reconciliation
 from kalends.storage.event_rows import COPIES, as_data, changed_fields, named
 from kalends.storage.events import EventStore, changes_of
-from kalends.storage.models import LIVING_EVENTS, EventRow
+from kalends.storage.models import LIVING_EVENTS, EventRow, JournalRow
 from kalends.storage.rows import EVENT_COLUMNS
 
 __all__ = ["Declared", "paused_note"]
@@ -75,7 +75,7 @@ class Declared(msgspec.Struct, frozen=True):
         wanted = {definition.name or "": definition for definition in self.definitions}
         stored = _living(db, sorted(wanted))
         steps = [
-            self._step(definition, stored.get(name), now) for name, definition in wanted.items()
+            self._step(db, definition, stored.get(name), now) for name, definition in wanted.items()
         ]
         steps += [
             _leave(row, self.application)
@@ -84,7 +84,9 @@ class Declared(msgspec.Struct, frozen=True):
         ]
         return sorted(steps, key=lambda step: step.told.name)
 
-    def _step(self, definition: Definition, row: dict[str, Any] | None, now: int) -> _Step:
+    def _step(
+        self, db: peewee.Database, definition: Definition, row: dict[str, Any] | None, now: int
+    ) -> _Step:
         name = definition.name or ""
         if row is None:
             return _Step(DeclaredEvent(name=name, action=Act.CREATED), definition)
@@ -95,9 +97,8 @@ class Declared(msgspec.Struct, frozen=True):
             return _Step(_told(row, Act.REFUSED, code=ConflictError.code, message=message))
         changes = changes_of(definition)
         fresh = {k: v for k, v in changed_fields(row, changes, now).items() if k not in COPIES}
-        returns = row["status"] == EventStatus.PAUSED and row["status_note"] == paused_note(
-            owner or ""
-        )
+        ours = row["status_note"] == paused_note(owner or "") and not _paused_by_hand(db, row["id"])
+        returns = row["status"] == EventStatus.PAUSED and ours
         action = Act.RESUMED if returns else Act.UPDATED if fresh else Act.KEPT
         before = {field: as_data(field, row[field]) for field in fresh}
         after = {field: as_data(field, value) for field, value in fresh.items()}
@@ -207,6 +208,17 @@ def _living(db: peewee.Database, names: Sequence[str]) -> dict[str, dict[str, An
         rows = [named(row) for row in query.tuples().execute(db)]
         found |= {row["name"]: row for row in rows}
     return found
+
+
+def _paused_by_hand(db: peewee.Database, event_id: str) -> bool:
+    """Whether somebody else has paused it, in whatever words; so long as the journal tells."""
+    query = (
+        JournalRow.select(JournalRow.author)
+        .where(JournalRow.event_id == event_id, JournalRow.kind == JournalKind.EVENT_PAUSED.value)
+        .order_by(JournalRow.id.desc())
+        .limit(1)
+    )
+    return any(author != _AUTHOR for (author,) in query.tuples().execute(db))
 
 
 def _declared_by(db: peewee.Database, application: str) -> list[dict[str, Any]]:

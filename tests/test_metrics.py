@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -165,6 +165,14 @@ def test_what_cannot_be_watched_is_refused(jobs: Registry, scheduler: Any, name:
     watched = Scheduler(":memory:", registry=jobs) if scheduler == "ours" else scheduler
     with pytest.raises(ValidationFailed):
         metrics.watch(watched, name)
+
+
+def test_what_is_no_registry_and_no_name_is_refused() -> None:
+    with pytest.raises(ValidationFailed) as refused:
+        SchedulerMetrics(cast(Any, 3))
+    assert refused.value.details["path"] == "registry"
+    with pytest.raises(ValidationFailed):
+        SchedulerMetrics(None).forget(cast(Any, []))
 
 
 def test_a_name_is_taken_once(jobs: Registry) -> None:

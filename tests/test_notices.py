@@ -164,6 +164,24 @@ def test_a_cancelled_task_takes_nothing_with_it() -> None:
     assert numbers([asyncio.run(main())]) == [1]
 
 
+def test_a_loop_that_was_closed_takes_nothing_with_it() -> None:
+    notices = Notices()
+    mine = Subscription(notices, KINDS, 10)
+    waits: list[asyncio.Future[Notice]] = []
+
+    async def ask() -> None:
+        waits.append(asyncio.ensure_future(anext(mine)))
+        await asyncio.sleep(0)
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(ask())
+    loop.close()
+    notices.tell(notice(1))
+    assert numbers([mine.get(1)]) == [1]
+    assert mine.dropped == 0
+    del waits
+
+
 def test_every_kind_has_a_word_of_its_own() -> None:
     assert set(map(str, NoticeKind)) < KINDS
     assert len(KINDS) == len(NoticeKind) + len(KINDS - set(map(str, NoticeKind)))

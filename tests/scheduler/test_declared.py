@@ -162,6 +162,14 @@ def test_a_pause_by_hand_survives(world: World) -> None:
     assert world.event("tick").status is EventStatus.PAUSED
 
 
+def test_a_pause_by_hand_survives_whatever_its_note_says(world: World) -> None:
+    scheduler = world.deploy(code(tick={}))
+    note = "no longer declared by 'default'"
+    scheduler.pause_event(world.event("tick").id, note=note, author="ada")
+    assert actions(world.deploy(code(tick={})).reconcile()) == {"tick": "kept"}
+    assert world.event("tick").status is EventStatus.PAUSED
+
+
 def test_a_pause_by_hand_of_what_had_vanished_is_not_lifted_by_its_return(world: World) -> None:
     world.deploy(code(tick={}))
     scheduler = world.deploy(code())

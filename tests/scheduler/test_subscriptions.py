@@ -26,6 +26,10 @@ def registry() -> Registry:
     return registry
 
 
+async def later(_: Notice) -> None:
+    """Nobody would await it."""
+
+
 def kinds(notices: list[Notice]) -> list[str]:
     return [notice.kind for notice in notices]
 
@@ -236,6 +240,7 @@ def test_notices_are_iterated_under_asyncio(registry: Registry) -> None:
         ({"limit": "9"}, "limit"),
         ({"callback": 5}, "callback"),
         ({"kind": "execution_ended"}, "kind"),
+        ({"callback": later}, "callback"),
     ],
 )
 def test_a_wrong_argument_is_refused(
