@@ -233,7 +233,9 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     note: str | None = None
     """What it said with that."""
     log: tuple[LogLine, ...] = ()
-    """The last lines it logged, oldest first, as many as the settings keep."""
+    """The last lines it logged, oldest first, as many as the settings keep. Empty in lists, and so
+    is the number below: ``get_execution`` has both.
+    """
     log_dropped: int = 0
     """How many lines came before these and were not kept."""
 

@@ -285,6 +285,8 @@ class Verbs:
     def list_executions(self, **query: Unpack[ExecutionConditions]) -> Page[Execution]:
         """A page of executions by ``event_id``, ``fate``, ``since``, ``until`` (of the due
         instant), ``manual``, ``backfill`` (its id).
+
+        Without the lines that jobs logged: ``get_execution`` has those.
         """
         return self.executions.list(**query).get()
 

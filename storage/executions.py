@@ -1,4 +1,8 @@
-"""Executions, found again: one with all its attempts, pages of them, and how many there are."""
+"""Executions, found again: one with all its attempts, pages of them, and how many there are.
+
+Pages leave out the lines that jobs have logged: they are most of what an execution weighs, and who
+wants them wants those of one.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,14 @@ from kalends.storage.rows import (
 __all__ = ["ExecutionStore"]
 
 
+def _without_lines(columns: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(peewee.SQL("NULL") if column.name == "log" else column for column in columns)
+
+
+_LISTED = _without_lines(EXECUTION_COLUMNS)
+_LISTED_ATTEMPT = _without_lines(ATTEMPT_COLUMNS)
+
+
 class ExecutionStore:
     """Reading executions."""
 
@@ -34,14 +46,15 @@ class ExecutionStore:
             raise ExecutionNotFound(
                 f"there is no execution {execution_id}", execution_id=execution_id
             )
-        return execution_of(row, _earlier_attempts(db, [execution_id]).get(execution_id, ()))
+        earlier = _earlier_attempts(db, [execution_id], ATTEMPT_COLUMNS)
+        return execution_of(row, earlier.get(execution_id, ()))
 
     def list(self, db: peewee.Database, query: ExecutionQuery) -> Page[Execution]:
-        """A page of executions that meet all conditions, by due instant."""
+        """A page of executions that meet all conditions, by due instant; without log lines."""
         keys = [ExecutionRow.due, ExecutionRow.id]
         found = page(
             db,
-            _filtered(ExecutionRow.select(*EXECUTION_COLUMNS, *keys), query),
+            _filtered(ExecutionRow.select(*_LISTED, *keys), query),
             keys=keys,
             kind=f"executions:{int(query.descending)}",
             descending=query.descending,
@@ -51,7 +64,7 @@ class ExecutionStore:
         )
         # Where nobody holds it, the attempt it counts is over and among the earlier ones.
         several = [row[0] for row in found.items if row[6] > 1 or row[7] is None]
-        earlier = _earlier_attempts(db, several)
+        earlier = _earlier_attempts(db, several, _LISTED_ATTEMPT)
         items = tuple(execution_of(row, earlier.get(row[0], ())) for row in found.items)
         return Page(items, found.cursor)
 
@@ -63,12 +76,12 @@ class ExecutionStore:
 
 
 def _earlier_attempts(
-    db: peewee.Database, execution_ids: Sequence[str]
+    db: peewee.Database, execution_ids: Sequence[str], columns: Sequence[Any]
 ) -> dict[str, list[Attempt]]:
     found: dict[str, list[Attempt]] = {}
     for start in range(0, len(execution_ids), 500):
         query = (
-            AttemptRow.select(*ATTEMPT_COLUMNS)
+            AttemptRow.select(*columns)
             .where(AttemptRow.execution_id.in_(execution_ids[start : start + 500]))
             .order_by(AttemptRow.execution_id, AttemptRow.number)
         )

@@ -335,5 +335,5 @@ def test_what_is_called_off_is_found_by_index(
     stamp = ledger.here.events.stamp(ledger.now, None)
     check(plans(ledger.here.leases.called_off), "executions_called_off", "executions_still_running")
     check(plans(cancel_execution, held.id, stamp))
-    check(plans(cancelled, held.event_id, held.id), "journal_event")
+    check(plans(cancelled, ledger.execution(held.id)), "journal_event")
     check(plans(ledger.here.claims.give_back, [held], now=ledger.now), "executions_called_off")

@@ -9,6 +9,7 @@ import pytest
 
 from kalends.clock import from_us
 from kalends.model import Attempt, Fate, LogLine
+from kalends.queries import ExecutionQuery
 from kalends.storage.models import ExecutionRow
 from kalends.storage.rows import latest_told
 from kalends.triggers import every
@@ -86,6 +87,21 @@ def test_an_attempt_that_is_followed_by_another_keeps_what_it_told(ledger: Ledge
     ]
     ledger.record(ledger.outcome(second, told=ALL))
     assert [told_by(each)[0] for each in ledger.execution(claim.id).attempts] == [0.5, 1.0]
+
+
+def test_lists_have_what_was_told_but_for_the_lines(ledger: Ledger) -> None:
+    claim = begin(ledger, **RETRIES)
+    ledger.record(ledger.outcome(claim, Fate.FAILED, told=HALF))
+    ledger.clock.advance(60.0)
+    ledger.claim()
+    ledger.run(ledger.here.outcomes.tell, [(claim.id, 2, HALF)])
+    query = ExecutionQuery(event_id=claim.event_id, descending=False)
+    (listed, *_) = ledger.run(ledger.here.executions.list, query).items
+    assert [told_by(each) for each in listed.attempts] == [(0.5, "half of it", 0)] * 2
+    kept = ledger.execution(claim.id)
+    assert [told_by(each) for each in kept.attempts] == [(0.5, "half of it", 4)] * 2
+    plain = [msgspec.structs.replace(each, log=(), log_dropped=0) for each in kept.attempts]
+    assert listed == msgspec.structs.replace(kept, attempts=tuple(plain))
 
 
 def test_an_attempt_that_was_lost_keeps_what_it_told(ledger: Ledger) -> None:
