@@ -24,7 +24,8 @@ def capturing(
 ) -> Callable[[Any, str, MutableMapping[str, Any]], MutableMapping[str, Any]]:
     """A structlog processor that writes each event down, without the keys that all of them have.
 
-    It raises nothing, whatever the job logs.
+    No ``Exception`` of the methods of what is logged gets out of it. What is none does, as from any
+    other line of the job: it is being stopped, or wants to end.
     """
 
     def capture(

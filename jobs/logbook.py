@@ -2,7 +2,9 @@
 
 Promises: telling is cheap and never waits, so that a job may do it a million times; of progress the
 latest counts, of lines the newest are kept, within a number of lines and of bytes, and those that
-are dropped are counted. Nothing goes anywhere from here: whoever wants to know takes ``told``.
+are dropped are counted. Whatever is told, a level's name too, is kept as text that every database and
+encoder takes, of bounded length. Nothing goes anywhere from here: whoever wants to know takes
+``told``.
 Every method may be called from any thread.
 """
 
@@ -16,7 +18,7 @@ import msgspec
 from kalends.clock import MAX_US, Clock
 from kalends.jobs.codec import clip, storable
 from kalends.native import allocate_lock
-from kalends.validation import MAX_NOTE, note, number
+from kalends.validation import MAX_NOTE, note, number, shown
 from kalends.work import Told
 
 __all__ = ["Keeps", "Logbook", "News"]
@@ -101,11 +103,11 @@ class Logbook:
         with self._lock:
             self._dropped += news.dropped
         for at, level, message in news.lines:
-            self._write(at, clip(storable(level), _LEVEL), message)
+            self._write(at, level, message)
         self._fresh = True
 
     def _write(self, at: int, level: str, message: str) -> None:
-        text = clip(storable(clip(message, 2 * self._longest)), self._longest)
+        level, text = _kept(level, _LEVEL), _kept(message, self._longest)
         size = len(text.encode())
         with self._lock:
             self._lines.append((size, at, level, text))
@@ -129,3 +131,9 @@ class Logbook:
             return None
         self._fresh = False  # before the look: what comes in between is told again
         return self.told
+
+
+def _kept(text: object, limit: int) -> str:
+    """``text`` as it is kept, whatever was handed in for it."""
+    plain = str.__str__(text) if issubclass(type(text), str) else shown(text)
+    return clip(storable(clip(plain, 2 * limit)), limit)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import msgspec
 
 from kalends import triggers
-from kalends.clock import US, from_us, to_us
+from kalends.clock import MAX_US, US, from_us, to_us
 from kalends.errors import StorageRefused, ValidationFailed
 from kalends.model import (
     Attempt,
@@ -95,14 +95,14 @@ def load_policies(text: str) -> Policies:
     """The policies of a stored form. Raises ``ValidationFailed`` where it cannot be read."""
     try:
         return msgspec.json.decode(text, type=Policies)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ValidationFailed(f"the policies cannot be read: {error}", path="policies") from error
 
 
 def _json(text: str) -> Any:
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return text  # not JSON at all: let the codec say what it wanted instead
 
 
@@ -156,7 +156,7 @@ def _policies_of(text: str) -> Policies:
 def _json_or(text: str, otherwise: Any, kind: Any = Any) -> Any:
     try:
         return msgspec.json.decode(text, type=kind)
-    except (msgspec.MsgspecError, UnicodeError):
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return otherwise
 
 
@@ -182,7 +182,7 @@ def _readable(make: Callable[P, T]) -> Callable[P, T]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return make(*args, **kwargs)
-        except (ValueError, OverflowError, TypeError, msgspec.MsgspecError) as error:
+        except (ValueError, OverflowError, TypeError, msgspec.MsgspecError, RecursionError) as error:
             row: Any = args[0]
             raise StorageRefused(
                 f"row {row[0]} cannot be read by {make.__name__}: {error}",
@@ -273,7 +273,7 @@ class _Log(msgspec.Struct, array_like=True):
     """The stored form of the lines that a job logged."""
 
     dropped: int
-    lines: list[tuple[int, str, str]]
+    lines: list[tuple[Annotated[int, msgspec.Meta(ge=0, le=MAX_US)], str, str]]
 
 
 def _with_told(

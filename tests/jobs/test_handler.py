@@ -189,6 +189,15 @@ def test_a_record_that_cannot_be_formatted_is_logging_s_own_trouble(
     assert len(troubled) == 1
 
 
+def test_a_level_may_have_any_name(run: Any, handler: JobLogHandler) -> None:
+    before = logging.getLevelName(33)
+    logging.addLevelName(33, "ODD\ud800")
+    try:
+        assert lines(run(lambda: app.log(33, "hello"))) == [("odd\\ud800", "hello")]
+    finally:
+        logging.addLevelName(33, before)
+
+
 @pytest.mark.parametrize("level", ["x", None, 1.5])
 def test_a_level_that_logging_does_not_know_is_refused(level: Any) -> None:
     with pytest.raises(ValidationFailed) as refusal:

@@ -131,6 +131,28 @@ def test_text_that_no_database_takes_is_written_as_escapes() -> None:
     assert messages(book) == (0, ["a\\x00b\\ud800c"])
 
 
+class Shouting(str):
+    """A text with methods of its own, as an enumeration has."""
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("odd\ud800", "odd\\ud800"), ("a\0b", "a\\x00b"), (Shouting("loud"), "loud"), (7, "7")],
+    ids=ascii,
+)
+def test_a_level_is_kept_as_text_that_can_be_stored(given: Any, kept: str) -> None:
+    book = make()
+    book.line(given, given)
+    assert [line[1:] for line in log(book)[1]] == [[kept, kept]]
+
+
+def test_a_level_is_clipped() -> None:
+    book = make()
+    book.line("x" * 1_000_000, "hello")
+    (((_, level, message),),) = (log(book)[1],)
+    assert (len(level) <= 40, message) == (True, "hello")
+
+
 def test_several_threads_lose_no_count() -> None:
     book = make(lines=5)
     barrier = threading.Barrier(4)

@@ -187,7 +187,7 @@ def test_a_deleted_event_is_found_only_by_asking_for_it(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("field", ["trigger", "policies", "arguments", "tags"])
-@pytest.mark.parametrize("text", ["", "not json", "[]", '{"v":99}', '"\\ud800"'])
+@pytest.mark.parametrize("text", ["", "not json", "[]", '{"v":99}', '"\\ud800"', "[" * 100_000])
 def test_a_damaged_row_does_not_hide_itself_or_others(
     ledger: Ledger, field: str, text: str
 ) -> None:

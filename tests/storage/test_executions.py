@@ -166,7 +166,7 @@ def test_lateness_is_that_of_the_first_attempt_and_attempts_have_no_holes(ledger
     assert listed == (execution,)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1", '"\\ud800'])
+@pytest.mark.parametrize("text", ["", "{", "[1", '"\\ud800', "[" * 100_000], ids=lambda text: text[:9])
 def test_a_damaged_result_or_error_does_not_hide_the_execution(ledger: Ledger, text: str) -> None:
     claim = claims(ledger)[0]
     ledger.end(claim)
@@ -177,6 +177,18 @@ def test_a_damaged_result_or_error_does_not_hide_the_execution(ledger: Ledger, t
     assert (found.result, found.result_note) == (None, "the stored result cannot be read")
     assert found.error is not None
     assert found.error.type == "Unreadable"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[0]", '[0,[[9999999999999999999,"a","b"]]]', '[0,[[-1,"a","b"]]]', "[" * 100_000],
+    ids=lambda text: text[:9],
+)  # fmt: skip
+def test_a_damaged_log_does_not_hide_the_execution(ledger: Ledger, text: str) -> None:
+    claim = claims(ledger)[0]
+    ledger.end(claim)
+    ledger.run(ExecutionRow.update(log=text).where(ExecutionRow.id == claim.id).execute)
+    found = ledger.run(ledger.here.executions.get, claim.id)
+    assert (found.fate, found.attempts[-1].log) == (Fate.SUCCEEDED, ())
 
 
 def test_executions_are_found_by_event_fate_and_time(ledger: Ledger) -> None:
