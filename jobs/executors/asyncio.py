@@ -4,7 +4,13 @@ Promises beside the contract, and those of ``cooperative``: without a loop it ma
 thread of its own. On the loop of a host it starts no job before that runs, and never stops, closes
 or blocks it; where the host closes the loop, what runs there and what comes fails with
 ``LoopClosed``. A job runs in a copy of the context variables that were set where the executor was
-made.
+made, and as whatever the loop's task factory makes; where that makes nothing, it fails.
+
+What a job has called beside itself (its own asyncio tasks, callbacks) may raise what it likes: on
+the executor's own loop ``SystemExit`` and ``KeyboardInterrupt`` are logged and end nothing else. On
+the loop of a host they end that, as its own code's do. A job that stops the loop (``loop.stop()``)
+or cancels all tasks of it (``asyncio.all_tasks()``) takes its neighbours along: jobs of one
+executor share a loop, as an application's coroutines do.
 
 What is interrupted is cancelled: ``asyncio.CancelledError`` is raised in it where it awaits. A job
 that handles it and goes on was told, and still runs. Asyncio tasks that a job has made are its own
@@ -23,10 +29,13 @@ from kalends.jobs.executors.base import Task
 from kalends.jobs.executors.bounds import QUEUE_LIMIT
 from kalends.jobs.executors.cooperative import CooperativeExecutor
 from kalends.jobs.executors.lanes import Ended, Lane, LaneOwner, LaneThread, LoopClosed, lose
+from kalends.logs import get_log
 from kalends.native import allocate_lock
 from kalends.watchdog import Watchdog
 
 __all__ = ["AsyncioExecutor", "Coroutines", "LoopClosed"]
+
+_log = get_log()
 
 
 class AsyncioExecutor(CooperativeExecutor):
@@ -88,12 +97,18 @@ class Coroutines:
         self, loop: asyncio.AbstractEventLoop, task: Task, context: Context, ended: Ended
     ) -> None:
         """Begin a task in a copy of the context; ``ended`` is called when it has reported."""
-        made = loop.create_task(_run(task), context=context.copy())
+        coroutine = _run(task)
+        try:
+            # Not ``context=``: a task factory of the host's need not take that.
+            made = context.copy().run(loop.create_task, coroutine)
+            made.add_done_callback(partial(self._done, task, ended))
+        except BaseException:
+            coroutine.close()
+            raise
         self._made[task] = made
-        made.add_done_callback(partial(self._done, task, ended))
 
     def _done(self, task: Task, ended: Ended, made: asyncio.Task[None]) -> None:
-        del self._made[task]
+        self._made.pop(task, None)
         if made.cancelled():  # by somebody else, before its first turn
             lose(task, asyncio.CancelledError("the event loop was being closed"))
         elif (error := made.exception()) is not None:
@@ -133,27 +148,31 @@ class _OwnLoop(LaneThread):
     def __init__(self, name: str, owner: LaneOwner, stall_after: float) -> None:
         super().__init__(name, owner, stall_after)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._over: asyncio.Future[None] | None = None
+        self._over = False
         self._closing = allocate_lock()
         self._tasks = Coroutines()
 
     def _run(self) -> None:
         # At its end the runner cancels whatever jobs have left behind, and waits for that.
         with asyncio.Runner() as runner:
+            self._loop = loop = runner.get_loop()
+            loop.call_soon(self._opened)
             try:
-                runner.run(self._main())
+                self._turn(loop)
             finally:
+                self._loop = None
                 self._owner.lane_gone(self)
 
-    async def _main(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._over = loop.create_future()
-        self._loop = loop
-        self._opened()
-        try:
-            await self._over
-        finally:
-            self._loop = None
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run until ``close``. Raises ``LoopClosed`` where somebody else has stopped the loop."""
+        while not self._over:
+            try:
+                loop.run_forever()
+            except BaseException as error:  # noqa: BLE001 - of a task or callback beside the jobs
+                _log.error("hub_callback_failed", hub=self.name, context=repr(loop), exc_info=error)
+                continue
+            if not self._over:
+                raise LoopClosed("a job has stopped the event loop")
 
     def call(self, function: Callable[[], None]) -> bool:
         """Call it soon, on the loop."""
@@ -169,10 +188,14 @@ class _OwnLoop(LaneThread):
         self._tasks.throw(task)
 
     def close(self) -> None:
-        """Let the loop's main task end."""
-        over = self._over
-        if over is not None and self._closing.acquire(blocking=False):
-            self.call(lambda: None if over.done() else over.set_result(None))
+        """Stop the loop."""
+        loop = self._loop
+        if loop is not None and self._closing.acquire(blocking=False):
+            self.call(partial(self._end, loop))
+
+    def _end(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._over = True
+        loop.stop()
 
 
 class _HostLoop(Lane):

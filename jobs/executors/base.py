@@ -304,6 +304,9 @@ class Task:
         except KalendsError as error:
             self.owner.refuse(self, error)
             return None
+        except BaseException as error:  # noqa: BLE001 - what is converted has code of its own
+            self.give_up(error)
+            return None
         return self.job.function, args, kwargs
 
     def begin(self) -> bool:

@@ -192,7 +192,12 @@ class CooperativeExecutor(ABC):
                     return
                 self._tasks[task] = lane
                 self._lanes[lane] += 1
-            lane.begin(task, self._context, self._ended)
+            try:
+                lane.begin(task, self._context, self._ended)
+            except BaseException as error:  # noqa: BLE001 - the loop is not this executor's alone
+                _log.exception("job_worker_failed", executor=self.name)
+                lose(task, error)
+                self._ended(task)
 
     def lane_stalled(self, lane: Lane) -> None:
         """A lane stands still; on its watchdog."""
