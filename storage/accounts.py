@@ -9,20 +9,21 @@ by whoever claims next. Where the event is parked nobody will: what had not begu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import peewee
 from peewee import fn
 
+from kalends.clock import MIN_US
 from kalends.errors import ValidationFailed
 from kalends.ids import IdSource
 from kalends.model import EventStatus, Fate, Reason
 from kalends.storage.cancelling import end_called_off, marks_of
 from kalends.storage.gaps import span_until, write_gap
 from kalends.storage.models import DefinitionRow, EventRow, ExecutionRow, GapRow
-from kalends.storage.paging import first_row
+from kalends.storage.paging import first_row, portions
 from kalends.storage.rows import load_trigger
 from kalends.triggers import Trigger
 from kalends.work import Claim
@@ -109,11 +110,58 @@ def give_back(
             end_called_off(db, claim.id, called_off[claim.id], now=now)
         else:
             held.append(claim)
-    due_again: dict[str, int] = {}
+    due_again = {} if status in PARKED else _free_plain(db, by_event, node)
     for event_id, held in by_event.items():
+        if event_id in due_again:
+            continue
         instant = _give_back_event(db, event_id, held, node, now, status)
         if instant is not None:
             due_again[event_id] = instant
+    return due_again
+
+
+def _free_plain(
+    db: peewee.Database, by_event: Mapping[str, Sequence[Claim | Held]], node: str
+) -> dict[str, int]:
+    """The ordinary case, for many events at once: one first attempt each, of the last instant that
+    has a fate, of an event that goes on. The instants due again, by event.
+    """
+    asked = {
+        event_id: held[0].due
+        for event_id, held in by_event.items()
+        if len(held) == 1 and held[0].attempt == 1 and not held[0].manual
+    }
+    going_on = (EventStatus.ACTIVE.value, EventStatus.COMPLETED.value)
+    last = ExecutionRow.select(fn.MAX(ExecutionRow.due)).where(
+        ExecutionRow.event_id == EventRow.id, ExecutionRow.manual == 0
+    )
+    last_gap = GapRow.select(fn.MAX(GapRow.last)).where(GapRow.event_id == EventRow.id)
+    due_again: dict[str, int] = {}
+    for portion in portions(list(asked)):
+        query = (
+            ExecutionRow.select(ExecutionRow.id, ExecutionRow.event_id, ExecutionRow.due)
+            .join(EventRow, on=(EventRow.id == ExecutionRow.event_id))
+            .where(
+                ExecutionRow.id.in_([by_event[event_id][0].id for event_id in portion]),
+                ExecutionRow.attempt == 1,
+                ExecutionRow.node == node,
+                ExecutionRow.ended_at.is_null(),
+                ExecutionRow.moved_to.is_null(),
+                ExecutionRow.batch.is_null(),
+                EventRow.status.in_(going_on),
+                ExecutionRow.due >= EventRow.rule_since,
+                ExecutionRow.due >= EventRow.accounted_from,
+                ExecutionRow.due == last,
+                ExecutionRow.due > fn.COALESCE(last_gap, MIN_US),
+            )
+        )
+        free = list(query.tuples().execute(db))
+        due_again.update((event_id, due) for _, event_id, due in free)
+        if free:
+            # As long as the instants are the last ones, they can be found again.
+            _make_due(db, [event_id for _, event_id, _ in free], last)
+            gone = [execution_id for execution_id, _, _ in free]
+            ExecutionRow.delete().where(ExecutionRow.id.in_(gone)).execute(db)
     return due_again
 
 
@@ -158,7 +206,7 @@ def _give_back_event(
     if parked is not None:
         end_unheld(db, event_id, parked, now=now)
     if due_again is not None:
-        _make_due(db, event_id, due_again)
+        _make_due(db, [event_id], due_again)
     return due_again
 
 
@@ -199,8 +247,10 @@ def _unheld(event_id: str) -> Any:
     )
 
 
-def _make_due(db: peewee.Database, event_id: str, due: int) -> None:
-    """Set ``next_due`` back; an event that had completed with this instant is active again."""
+def _make_due(db: peewee.Database, events: Sequence[str], due: Any) -> None:
+    """Set ``next_due`` back, to an instant or what a query says; an event that had completed with
+    this instant is active again.
+    """
     EventRow.update(
         next_due=due,
         status=peewee.Case(
@@ -209,7 +259,7 @@ def _make_due(db: peewee.Database, event_id: str, due: int) -> None:
             EventRow.status,
         ),
     ).where(
-        EventRow.id == event_id, EventRow.next_due.is_null() | (EventRow.next_due > due)
+        EventRow.id.in_(events), EventRow.next_due.is_null() | (EventRow.next_due > due)
     ).execute(db)
 
 

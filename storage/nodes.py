@@ -286,8 +286,8 @@ class NodeStore:
             .join(EventRow, peewee.JOIN.LEFT_OUTER, on=(EventRow.id == ExecutionRow.event_id))
             .where(ExecutionRow.node == node, ExecutionRow.ended_at.is_null())
         )  # fmt: skip
-        reopened = 0
         ended: list[Ending] = []
+        unbegun: list[Held] = []
         begun: dict[str, tuple[str, int, int]] = {}
         held: dict[str, Policies | None] = {}
         for *row, event_id, due, manual, mark in list(query.tuples().execute(db)):
@@ -298,11 +298,11 @@ class NodeStore:
                 ended.append(Ending(*this, Fate.CANCELLED, reason_of(mark), now))
             elif started_at is None and ready_at > now:
                 # Claimed ahead, and the time to begin has not come: it cannot have begun.
-                give_back(db, [Held(*this, bool(manual))], node, now=now)
-                reopened += 1
+                unbegun.append(Held(*this, bool(manual)))
             else:
                 begun[execution_id] = event_id, due, attempt
                 held[execution_id] = None if status == EventStatus.DELETED else _readable(text)
+        give_back(db, unbegun, node, now=now)
         again = rescue_executions(db, held, now=now)
         lost = [execution_id for execution_id in held if execution_id not in again]
         ended += [Ending(one, *begun[one], Fate.LOST, Reason.PROCESS_DIED, now) for one in lost]
@@ -320,7 +320,7 @@ class NodeStore:
                 node=self._node,
             )
         ]
-        return Rescue((node,), reopened + len(again), len(lost), tuple(paused), tuple(ended))
+        return Rescue((node,), len(unbegun) + len(again), len(lost), tuple(paused), tuple(ended))
 
 
 def _readable(text: str | None) -> Policies | None:

@@ -55,3 +55,54 @@ def test_a_claim_looks_only_where_there_is_something(ledger: Ledger) -> None:
     # What there is, the events, what is left; the rows of all executions, those of all events.
     assert sorted(set(seen[2:-1])) == ["INSERT", "SELECT", "UPDATE"]
     assert seen.count("SELECT") == 3
+
+
+def test_what_a_dead_node_held_is_freed_by_a_few_statements(ledger: Ledger) -> None:
+    again: dict[str, Any] = {"delivery": "at_least_once", "max_attempts": 3}
+    once: dict[str, Any] = {"delivery": "at_most_once"}
+    for policies in (again, once):
+        ledger.create(*(ledger.definition(every(seconds=10), **policies) for _ in range(100)))
+    ledger.clock.advance(10.0)
+    claims = ledger.claim(node=ledger.there).claims
+    assert len(claims) == 200
+    ledger.create(*(ledger.definition(every(seconds=10), **again) for _ in range(100)))
+    ledger.clock.advance(9.9)
+    assert len(ledger.claim(ahead=0.25, node=ledger.there).claims) == 100
+    seen: list[str] = []
+
+    def trace(_cursor: apsw.Cursor, sql: str, _values: Any) -> bool:
+        seen.append(sql)
+        return True
+
+    connection = ledger.db.connection()
+    connection.exec_trace = trace
+    found = ledger.run(ledger.here.leases.rescue, now=ledger.now)
+    connection.exec_trace = None
+    assert (found.reopened, found.lost) == (200, 100)
+    assert len(seen) < 25
+    ledger.check_accounts()
+    ledger.clock.advance(10.0)
+    assert len(ledger.claim().claims) >= 200
+
+
+def test_many_events_whose_instants_wait_in_line_are_looked_up_together(ledger: Ledger) -> None:
+    line: dict[str, Any] = {"overlap": "buffer_all", "catch_up": "all"}
+    ledger.create(*(ledger.definition(every(seconds=10), **line) for _ in range(100)))
+    for _ in range(2):
+        ledger.clock.advance(10.0)
+        held = ledger.claim()
+    assert held.claims == ()
+    seen: list[str] = []
+
+    def trace(_cursor: apsw.Cursor, sql: str, _values: Any) -> bool:
+        seen.append(sql)
+        return True
+
+    ledger.clock.advance(10.0)
+    connection = ledger.db.connection()
+    connection.exec_trace = trace
+    ledger.claim()
+    connection.exec_trace = None
+    assert len({sql for sql in seen if sql.startswith("SELECT")}) < 10
+    assert sum(sql.startswith("SELECT") for sql in seen) < 10
+    ledger.check_accounts()
