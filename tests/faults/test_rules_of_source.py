@@ -98,7 +98,7 @@ PUT_IN = {
         "turn",
         "patience",
     },
-    "storage/postgres/schema.py": {"address.schema"},  # checked to be a plain name
+    "storage/postgres/schema.py": {"address.quoted"},  # checked to be a plain name
     # Parts of a statement that Peewee has spelled, its values left out.
     "storage/postgres/together.py": {"head", "beside", "given", "names", "tail"},
     "storage/sqlite.py": {"level", "temporary", "migrations.SCHEMA"},
