@@ -16,6 +16,7 @@ from figures import (
     retention,
     sustained,
     triggers,
+    work,
 )
 from harness.plan import Figure
 
@@ -23,7 +24,7 @@ __all__ = ["FIGURES"]
 
 _MODULES = (
     fires, sustained, lateness, adding, processes, postgres, triggers, asking, footprint,
-    growth, history, retention, recovery,
+    growth, history, retention, recovery, work,
 )  # fmt: skip
 
 FIGURES: dict[str, Figure] = {module.FIGURE.name: module.FIGURE for module in _MODULES}

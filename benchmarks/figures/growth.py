@@ -105,12 +105,7 @@ def _tasks(quick: bool) -> list[Task]:
             row=None,
             code="figures.growth:verbs",
             peer="kalends",
-            arguments={
-                "count": count,
-                "column": column,
-                "fires": 100 if quick else 2000,
-                "calls": 5 if quick else 60,
-            },
+            arguments={"count": count, "column": column, **effort},
             rounds=2,
         )
         for count, column in zip(sizes, ("ten", "hundred", "million"), strict=True)

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-_DOCS = Path(__file__).parent.parent.parent / "docs"
-
 
 def _cell(*rounds: float) -> dict[str, Any]:
     ordered = sorted(rounds)

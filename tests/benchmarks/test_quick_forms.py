@@ -34,6 +34,7 @@ FIGURES = (
     "history",
     "retention",
     "recovery",
+    "work",
 )
 BESIDE = ("triggers",)
 """Figures that have the peers in columns of their own."""
