@@ -100,7 +100,7 @@ def ids_by_name(db: peewee.Database, names: Sequence[str]) -> dict[str, str]:
     """The ids of the living events that have one of the names."""
     found: list[tuple[str, str]] = []
     for start in range(0, len(names), _CHUNK):
-        few = names[start : start + _CHUNK]
+        few = list(names[start : start + _CHUNK])
         size = 1 if len(few) == 1 else _CHUNK
         few = [*few, *few[:1] * (size - len(few))]
         found += _BY_NAME[size].rows(db, **dict(zip(_NAME_HOLES, few, strict=False)))
