@@ -184,7 +184,8 @@ class Future(pykka.Future[T], Generic[T]):
             )
 
     def _wait(self, timeout: float) -> None:
-        self._check_process()
+        if _process.pid != self._pid:
+            self._check_process()
         hub = get_hub_if_exists()
         if hub is None:
             answered = self._wait_in_thread(timeout)
@@ -207,7 +208,7 @@ class Future(pykka.Future[T], Generic[T]):
             self.remove_done_callback(wake)
 
     def _wait_in_greenlet(self, hub: Any, timeout: float) -> bool:
-        if not may_wait():
+        if getcurrent() is hub:
             raise RuntimeError("a hub's own callback cannot wait: it would stop every greenlet")
         waiter: Any = gevent.hub.Waiter(hub)
         loop, here, switch = hub.loop, get_ident(), waiter.switch

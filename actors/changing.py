@@ -48,13 +48,21 @@ class Changing:
         self._clock = clock
         self._runner = runner
         self._tell_loop = tell_loop
+        self.foreseen_from: int | None = None
+        """The loop's word that it looks in time for what is due from this instant on; None where it
+        is about to look, or is looking, or has said nothing.
+        """
 
     def announce(self, events: Sequence[Event]) -> None:
         """Tell the loop the earliest instant due among these, and the log what daylight saving will
         do to them; on the writer's thread, after the commit.
+
+        The loop is not woken for what it looks for in time anyway: it takes its word back before it
+        asks for a claim, so a claim that has not seen these events comes with no word.
         """
         due = min((event.next_due for event in events if event.next_due is not None), default=None)
-        if due is not None:
+        foreseen = self.foreseen_from
+        if due is not None and (foreseen is None or to_us(due) < foreseen):
             self._tell_loop(EventsChanged(to_us(due)))
         warned = [event for event in events if event.warnings]
         if warned:

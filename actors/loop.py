@@ -89,6 +89,7 @@ class LoopActor(Actor):
 
     def on_start(self) -> None:
         """Look at once: what is due may have been due for long."""
+        self._changing.foreseen_from = None
         self.tell_self(ClaimDue())
 
     # -- claiming ------------------------------------------------------------------------------
@@ -109,6 +110,7 @@ class LoopActor(Actor):
             self._sleep_until(self._clock.now_us() + round(self._settings.max_sleep * US))
             return
         self._claiming = True
+        self._changing.foreseen_from = None
         now = self._clock.now_us()
         settled = self._outbox.pending()
         limit = min(room, self._settings.claim_batch)
@@ -189,6 +191,7 @@ class LoopActor(Actor):
         if self._wake is not None:
             self._wake.cancel()
         self._wake_at = wall_us
+        self._changing.foreseen_from = None if self._claiming else wall_us + self._ahead
         wait = min((wall_us - self._clock.now_us()) / US, self._settings.max_sleep)
         self._stopwatch.expect(max(wait, 0.0))
         if wait <= 0:

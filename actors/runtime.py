@@ -162,7 +162,7 @@ class Ref(pykka.ActorRef[A]):
         With ``block=False`` every failure, ``MailboxFull`` included, is in the future.
         """
         cell = self._cell
-        future = cell.hub.future(cell.ask_timeout)
+        future = cell.new_future(cell.ask_timeout)
         try:
             if current_pid() != self._pid:
                 self._check_process()
@@ -212,6 +212,7 @@ class Cell(Generic[A]):
         self.name = name
         self.hub = hub
         self.ask_timeout = ask_timeout
+        self.new_future = hub.future
         self.mailbox = Mailbox(name, mailbox_limit, hub.loop, hub.ident, hub.clock.monotonic)
         self.ref: Ref[A] = Ref(self, actor_class)
         self.incarnation = 0

@@ -10,7 +10,7 @@ import pendulum
 import pytest
 
 from kalends import NotInitialized, StorageUnavailable, every, once
-from kalends.messages import Drain
+from kalends.messages import Drain, EventsChanged
 from kalends.storage.claims import ClaimStore
 
 START = pendulum.datetime(2027, 1, 1, tz="UTC")
@@ -68,6 +68,57 @@ def test_a_bug_in_a_claim_restarts_the_loop_and_the_instant_still_runs(
     loop = next(actor for actor in virtual.scheduler.status().actors if actor.name == "loop")
     assert loop.restarts == 1
     assert "ZeroDivisionError" in loop.last_crash.text
+
+
+def test_events_for_which_the_loop_looks_in_time_anyway_do_not_wake_it(
+    virtual: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[object] = []
+    really = virtual.system.loop.tell_urgent
+    schedule = virtual.scheduler.schedule_event
+    schedule("tick", every(seconds=10, anchor=START), name="first")
+    virtual.settle()
+
+    def tell_urgent(message: object, **options: Any) -> None:
+        told.append(message)
+        really(message, **options)
+
+    monkeypatch.setattr(virtual.system.loop, "tell_urgent", tell_urgent)
+    later = schedule("tick", once(START.add(seconds=15)), name="later")
+    for _ in range(20):
+        schedule("tick", every(hours=1))
+    virtual.settle()
+    assert not [message for message in told if isinstance(message, EventsChanged)]
+    sooner = schedule("tick", once(START.add(seconds=5)), name="sooner")
+    virtual.settle()
+    assert len([message for message in told if isinstance(message, EventsChanged)]) == 1
+    virtual.advance(16)
+    assert virtual.fates(sooner) == {5: "succeeded"}
+    assert virtual.fates(later) == {15: "succeeded"}
+
+
+def test_an_event_that_comes_while_a_claim_is_under_way_is_seen(
+    virtual: Any, monkeypatch: pytest.MonkeyPatch, until: Callable[..., Any]
+) -> None:
+    """The claim does not see it, and its answer, to look later, is given before the event is."""
+    really = ClaimStore.claim_due
+    made: list[Any] = []
+
+    def claim_due(self: ClaimStore, *args: Any, **kwargs: Any) -> Any:
+        claimed = really(self, *args, **kwargs)
+        if not made:
+            soon = once(START.add(seconds=12))
+            made.append(virtual.scheduler.events.create("tick", soon, name="meanwhile"))
+        return claimed
+
+    virtual.scheduler.schedule_event("tick", every(seconds=10, anchor=START), name="first")
+    virtual.settle()
+    monkeypatch.setattr(ClaimStore, "claim_due", claim_due)
+    virtual.clock.advance(10)
+    until(lambda: made and made[0].done)
+    virtual.settle()
+    virtual.advance(3)
+    assert virtual.fates(made[0].get(timeout=5)) == {12: "succeeded"}
 
 
 def test_after_a_drain_nothing_is_claimed_and_what_was_armed_is_due_again(virtual: Any) -> None:
