@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pendulum
 import pytest
 
@@ -119,7 +120,9 @@ def test_at_the_end_the_ledger_has_what_was_told_last(
     (attempt,) = execution.attempts
     assert (execution.fate, attempt.progress, attempt.note) == ("succeeded", 0.9, "nearly")
     assert [(line.level, line.message) for line in attempt.log] == [("warning", "slow seconds=3")]
-    assert scheduler.list_executions(event_id=execution.event_id).items == (execution,)
+    listed = msgspec.structs.replace(attempt, log=())
+    (found,) = scheduler.list_executions(event_id=execution.event_id).items
+    assert found == msgspec.structs.replace(execution, attempts=(listed,))
 
 
 def test_each_attempt_has_its_own(
