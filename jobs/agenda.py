@@ -26,8 +26,10 @@ class Agenda:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._numbers = itertools.count()
-        self._armed: list[tuple[int, int, Task]] = []
+        self._begins: list[int] = []
+        """A heap of the instants at which tasks begin."""
+        self._armed: dict[int, list[Task]] = {}
+        """The tasks of each of them, in the order they came."""
         self._timeouts = _Deadlines()
         self._graces = _Deadlines()
 
@@ -35,22 +37,30 @@ class Agenda:
 
     def arm(self, task: Task) -> None:
         """The task is to begin at the instant of its claim."""
-        claim = task.claim
-        heapq.heappush(self._armed, (claim.due + claim.delay_us, next(self._numbers), task))
+        at = task.claim.due + task.claim.delay_us
+        beside = self._armed.get(at)
+        if beside is None:
+            self._armed[at] = [task]
+            heapq.heappush(self._begins, at)
+        else:
+            beside.append(task)
 
     def take_due(self) -> list[Task]:
         """The armed tasks whose instant has come, in order; they are no longer on the agenda."""
         now = self._clock.now_us()
         found: list[Task] = []
-        while self._armed and (self._armed[0][0] <= now or self._armed[0][2].state != State.ARMED):
-            task = heapq.heappop(self._armed)[2]
-            if task.state == State.ARMED:
-                found.append(task)
+        while self._begins and (self._begins[0] <= now or self._is_void(self._begins[0])):
+            tasks = self._armed.pop(heapq.heappop(self._begins))
+            found += [task for task in tasks if task.state == State.ARMED]
         return found
+
+    def _is_void(self, at: int) -> bool:
+        """Whether nothing of what was to begin at an instant is armed any more."""
+        return all(task.state != State.ARMED for task in self._armed[at])
 
     def next_begin(self) -> int | None:
         """The instant at which the next one begins; None: there is none."""
-        return self._armed[0][0] if self._armed else None
+        return self._begins[0] if self._begins else None
 
     # -- to end --------------------------------------------------------------------------------
 

@@ -36,6 +36,7 @@ _ADVANCE = EventRow.update(next_due=0).where(
 _COMPLETE = EventRow.update(status="", next_due=None, updated_at=0).where(
     EventRow.id == "", EventRow.version == 0, EventRow.next_due == 0
 )
+_PENDING, _COMPLETED = Fate.PENDING.value, EventStatus.COMPLETED.value
 
 
 class Batch:
@@ -45,10 +46,19 @@ class Batch:
         self._node = node
         self._ids = ids
         self._now = now
+        self._stock: list[str] = []
         self.claims: list[Claim] = []
         self.rows: list[tuple[Any, ...]] = []
         self.advances: list[tuple[Any, ...]] = []
         self.ended: list[tuple[Any, ...]] = []
+
+    def expect(self, count: int) -> None:
+        """About so many rows are to come: ids are cheaper by the dozen."""
+        self._stock = self._ids.several(count)
+        self._stock.reverse()
+
+    def _new_id(self) -> str:
+        return self._stock.pop() if self._stock else self._ids()
 
     def add(self, columns: Sequence[Any], plan: ClaimPlan, policies: Policies) -> None:
         """What was decided on one event: run these instants, and advance it."""
@@ -58,24 +68,23 @@ class Batch:
         for instant in plan.wait:
             self.wait(columns, instant, policies)
         if plan.next_due is None:
-            completed = EventStatus.COMPLETED.value
-            self.ended.append((completed, None, self._now, event_id, version, due))
+            self.ended.append((_COMPLETED, None, self._now, event_id, version, due))
         else:
             self.advances.append((plan.next_due, event_id, version, due))
 
     def claim(self, columns: Sequence[Any], due: int, policies: Policies, *, manual: bool) -> Claim:
         """Claim one instant for this node."""
-        claim = claim_of(columns, self._ids(), 1, due, policies, manual=manual)
+        claim = claim_of(columns, self._new_id(), 1, due, policies, manual=manual)
         self.claims.append(claim)
-        self._row(claim.id, columns, due, policies, attempt=1, node=self._node, manual=manual)
+        self._row(claim.id, columns, due, policies, self._node, manual)
         return claim
 
     def wait(
         self, columns: Sequence[Any], due: int, policies: Policies, *, manual: bool = False
     ) -> str:
         """Write one instant down for whoever may claim it later; the id of its execution."""
-        execution_id = self._ids()
-        self._row(execution_id, columns, due, policies, attempt=0, node=None, manual=manual)
+        execution_id = self._new_id()
+        self._row(execution_id, columns, due, policies, None, manual)
         return execution_id
 
     def _row(
@@ -84,14 +93,12 @@ class Batch:
         columns: Sequence[Any],
         due: int,
         policies: Policies,
-        *,
-        attempt: int,
         node: str | None,
-        manual: bool = False,
+        manual: bool,
     ) -> None:
         self.rows.append(
             (
-                execution_id, columns[0], due, columns[7], Fate.PENDING.value, attempt, node,
+                execution_id, columns[0], due, columns[7], _PENDING, int(node is not None), node,
                 self._now, int(manual), due, policies.priority, policies.concurrency_limit,
             )
         )  # fmt: skip

@@ -18,7 +18,7 @@ import peewee
 
 from kalends.errors import ValidationFailed
 from kalends.ids import IdSource
-from kalends.planning import Others, Span, plan_claim
+from kalends.planning import ClaimPlan, Others, Span, Standing, plan_claim
 from kalends.policies import Overlap, Policies
 from kalends.storage.accounts import give_back
 from kalends.storage.batch import Batch, BatchWriter
@@ -30,12 +30,20 @@ from kalends.storage.journal import Stamp
 from kalends.storage.limits import Rooms
 from kalends.storage.manual import Triggered, trigger
 from kalends.storage.models import ExecutionRow
-from kalends.storage.overlaps import NOTHING_SETTLED, Lines, Settled, carry_out, standing_of
+from kalends.storage.overlaps import (
+    NOTHING_SETTLED,
+    QUEUEING,
+    Lines,
+    Settled,
+    carry_out,
+    standing_of,
+)
 from kalends.storage.prospects import Prospects, left, prospects
 from kalends.storage.quarantine import quarantine, refuse
 from kalends.storage.rows import load_policies, load_trigger
 from kalends.storage.statuses import end_pauses
 from kalends.storage.unowned import Taker, Waiting, claim_waiting, ready
+from kalends.triggers import Trigger
 from kalends.work import Claim, WrittenOff
 
 __all__ = ["ClaimStore", "Claimed", "Skipped"]
@@ -93,6 +101,8 @@ class _Round:
         """The events of which something that was due has its fate now."""
         self.begun: set[str] = set()
         """The events of which something that was due begins."""
+        self.alike: dict[tuple[str, str, int], tuple[Trigger, Policies, ClaimPlan | None]] = {}
+        """What was decided on events of which there was nothing else, by what they had alike."""
         self.making_way: set[str] = set()
         """The events of which something waits that a newer instant is to take the place of."""
         self.freed = False
@@ -155,6 +165,7 @@ class ClaimStore:
         more = self._share_limits(this, waiting, limit, bound)
         rows = [] if cut else self._due.unlimited(db, first, now=now, horizon=horizon, limit=limit)
         lines = Lines(db, [(row[0], row[5], row[-1] > 0) for row in rows])
+        this.batch.expect(len(rows))
         for row in rows:
             self._plan_one(this, row[:-1], begun=row[-1] > 0, lines=lines)
         claims = this.taken + self._write(this)
@@ -256,23 +267,13 @@ class ClaimStore:
     def _plan_one(
         self, this: _Round, columns: Sequence[Any], *, begun: bool, lines: Lines | None = None
     ) -> None:
-        event_id, name, _, _, trigger_text, policies_text, due, version = columns
+        event_id, name, version = columns[0], columns[1], columns[7]
         try:
-            rule = load_trigger(trigger_text)
-            policies = load_policies(policies_text)
-            standing = standing_of(
-                this.db,
-                event_id,
-                policies,
-                begun=begun,
-                room=this.rooms.of(policies.concurrency_limit),
-                settled=this.settled,
-                lines=lines,
-            )
-            plan = plan_claim(rule, policies, due, this.now, standing)
+            decision = self._decide(this, columns, begun, lines)
         except Exception as error:  # noqa: BLE001 (whatever a rule does is its event's own trouble)
             self._quarantine(this, event_id, error)
             return
+        rule, policies, plan = decision
         if plan is None:
             return
         this.rooms.take(policies.concurrency_limit, len(plan.run))
@@ -287,6 +288,33 @@ class ClaimStore:
             )
         this.decided.add(event_id)
         this.batch.add(columns, plan, policies)
+
+    def _decide(
+        self, this: _Round, columns: Sequence[Any], begun: bool, lines: Lines | None
+    ) -> tuple[Trigger, Policies, ClaimPlan | None]:
+        """What becomes of the instants of one event. Where there is nothing else of it, those of
+        the same rule and policies are decided on alike.
+        """
+        event_id, trigger_text, policies_text, due = columns[0], *columns[4:7]
+        alike = trigger_text, policies_text, due
+        known = None if begun else this.alike.get(alike)
+        if known is not None:
+            return known
+        rule = load_trigger(trigger_text)
+        policies = load_policies(policies_text)
+        standing = standing_of(
+            this.db,
+            event_id,
+            policies,
+            begun=begun,
+            room=this.rooms.of(policies.concurrency_limit),
+            settled=this.settled,
+            lines=lines,
+        )
+        decision = rule, policies, plan_claim(rule, policies, due, this.now, standing)
+        if not begun and policies.overlap not in QUEUEING and standing == Standing():
+            this.alike[alike] = decision
+        return decision
 
     def _carry_out(self, this: _Round, others: Others, event_id: str, policies: Policies) -> None:
         ended = carry_out(

@@ -23,11 +23,12 @@ from kalends.storage.running_on import run_on
 from kalends.work import Outcome, WrittenOff
 
 __all__ = [
-    "NOTHING_SETTLED", "Ended", "Lines", "Settled", "called_off", "carry_out", "end_for_newer",
-    "standing_of",
+    "NOTHING_SETTLED", "QUEUEING", "Ended", "Lines", "Settled", "called_off", "carry_out",
+    "end_for_newer", "standing_of",
 ]  # fmt: skip
 
-_QUEUEING = (Overlap.BUFFER_ONE, Overlap.BUFFER_ALL, Overlap.CANCEL_OTHER)
+QUEUEING = (Overlap.BUFFER_ONE, Overlap.BUFFER_ALL, Overlap.CANCEL_OTHER)
+"""Under which what waits for its first attempt counts."""
 _SERIAL = frozenset(Overlap) - {Overlap.ALLOW_ALL}
 _MANY = 16
 """From so many events on, one statement for all is cheaper than one for each."""
@@ -67,7 +68,7 @@ class Lines:
             return
         overlaps = {text: _overlap_of(text) for _, text, _ in events}
         serial = [one for one, text, begun in events if begun and overlaps[text] in _SERIAL]
-        queueing = [one for one, text, _ in events if overlaps[text] in _QUEUEING]
+        queueing = [one for one, text, _ in events if overlaps[text] in QUEUEING]
         for portion in portions(serial):
             self._begun.update((event_id, []) for event_id in portion)
             for event_id, execution_id, node in list(_begun_of(portion).tuples().execute(db)):
@@ -149,7 +150,7 @@ def standing_of(
         ]
         retrying = nodes.count(None)
         claimed = len(nodes) - retrying
-    if overlap in _QUEUEING:
+    if overlap in QUEUEING:
         most = policies.buffer_limit if overlap is Overlap.BUFFER_ALL else 1
         waiting = lines.waiting(db, event_id, most)
     return Standing(claimed, retrying, waiting, room)

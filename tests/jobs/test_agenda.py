@@ -39,6 +39,18 @@ def test_what_is_armed_is_taken_at_its_instant_in_order() -> None:
     assert (agenda.take_due(), agenda.next_begin()) == ([late], None)
 
 
+def test_what_is_armed_for_one_instant_is_taken_as_it_came_without_what_was_taken_back() -> None:
+    clock = ManualClock(START)
+    agenda = Agenda(clock)
+    first, gone, last = task(1.0), task(1.0), task(1.0)
+    for item in (first, gone, last):
+        agenda.arm(item)
+    gone.state = State.GONE
+    assert (agenda.take_due(), agenda.next_begin()) == ([], START + US)
+    clock.advance(1.0)
+    assert (agenda.take_due(), agenda.next_begin()) == ([first, last], None)
+
+
 def test_what_was_taken_back_is_forgotten() -> None:
     agenda = Agenda(ManualClock(START))
     gone, armed = task(1.0), task(2.0)
