@@ -2,8 +2,8 @@
 
 Promises: telling is cheap and never waits, so that a job may do it a million times; of progress the
 latest counts, of lines the newest are kept, within a number of lines and of bytes, and those that
-are dropped are counted. Whatever is told, a level's name too, is kept as text that every database and
-encoder takes, of bounded length. Nothing goes anywhere from here: whoever wants to know takes
+are dropped are counted. Whatever is told, a level's name too, is kept as text that every database
+and encoder takes, of bounded length. Nothing goes anywhere from here: whoever wants to know takes
 ``told``.
 Every method may be called from any thread.
 """

@@ -171,6 +171,7 @@ def arguments_of(text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return tuple(given.args), given.kwargs
 
 
+_SPOILT = (ValueError, OverflowError, TypeError, msgspec.MsgspecError, RecursionError)
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -182,7 +183,7 @@ def _readable(make: Callable[P, T]) -> Callable[P, T]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return make(*args, **kwargs)
-        except (ValueError, OverflowError, TypeError, msgspec.MsgspecError, RecursionError) as error:
+        except _SPOILT as error:
             row: Any = args[0]
             raise StorageRefused(
                 f"row {row[0]} cannot be read by {make.__name__}: {error}",

@@ -8,6 +8,7 @@ from typing import Any
 from kalends.errors import ValidationFailed
 from kalends.jobs.executors.asyncio import AsyncioExecutor
 from kalends.jobs.executors.base import Executor
+from kalends.jobs.executors.bounds import check_name
 from kalends.jobs.executors.greenlet import GreenletExecutor
 from kalends.jobs.executors.process import ProcessExecutor
 from kalends.jobs.executors.thread import ThreadExecutor
@@ -53,10 +54,7 @@ def choose_executors(settings: Settings, given: Any = None) -> dict[str, Executo
 
 
 def _check(name: object, executor: object) -> None:
-    if not (isinstance(name, str) and name.isprintable() and 1 <= len(name.strip()) <= 200):
-        raise ValidationFailed(
-            "an executor's name has 1 to 200 printable characters", path="executors"
-        )
+    check_name(name, "executors")
     path = f"executors.{name}"
     for method in _METHODS:
         if isinstance(executor, type) or not callable(getattr(executor, method, None)):

@@ -14,10 +14,16 @@ from collections.abc import Sequence
 from contextvars import Context, copy_context
 from functools import partial
 
-from kalends.errors import AskTimeout, ForkedError, NotInitialized, ValidationFailed
+from kalends.errors import AskTimeout, ForkedError, NotInitialized
 from kalends.futures import Future, current_pid
 from kalends.jobs.executors.base import Task
-from kalends.jobs.executors.bounds import LARGEST_QUEUE, check_bound
+from kalends.jobs.executors.bounds import (
+    LARGEST_QUEUE,
+    check_bound,
+    check_context,
+    check_name,
+    check_seconds,
+)
 from kalends.jobs.executors.lanes import Lane, LoopClosed, lose
 from kalends.jobs.executors.queue import TaskQueue
 from kalends.logs import get_log
@@ -46,15 +52,11 @@ class CooperativeExecutor(ABC):
         name: str,
         context: Context | None,
     ) -> None:
-        if isinstance(stall_after, bool) or not isinstance(stall_after, int | float):
-            raise ValidationFailed("stall_after must be a number of seconds", path="stall_after")
-        if not 0.01 <= stall_after <= 3600.0:
-            raise ValidationFailed("stall_after must lie between 0.01 and 3600", path="stall_after")
-        self.name = name
+        self.name = check_name(name)
         self.capacity = check_bound(size, "size", 1, 1_000_000)
         self.queue_limit = check_bound(queue_limit, "queue_limit", 0, LARGEST_QUEUE)
-        self._stall_after = float(stall_after)
-        self._given_context = context
+        self._stall_after = check_seconds(stall_after, "stall_after", 0.01, 3600.0)
+        self._given_context = check_context(context)
         self._context = copy_context() if context is None else context
         self._pid = current_pid()
         self._lock = allocate_lock()

@@ -60,10 +60,11 @@ class ProcessExecutor(ThreadExecutor):
         max_jobs: int | None = None,
         memory_limit: int | None = None,
         queue_limit: int = QUEUE_LIMIT,
-        idle_seconds: float = 300.0,
+        idle_seconds: float | None = 300.0,
         name: str = "process",
     ) -> None:
-        """``memory_limit`` is in bytes.
+        """``memory_limit`` is in bytes. ``idle_seconds``: for how long a worker waits for work
+        before it ends; None: for ever.
 
         Raises ``ValidationFailed`` for numbers out of range, and for what the platform does not
         have.

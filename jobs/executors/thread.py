@@ -27,7 +27,14 @@ from kalends.clock import Clock, SystemClock
 from kalends.errors import ForkedError, NotInitialized
 from kalends.futures import current_pid
 from kalends.jobs.executors.base import Task
-from kalends.jobs.executors.bounds import LARGEST_QUEUE, QUEUE_LIMIT, check_bound
+from kalends.jobs.executors.bounds import (
+    LARGEST_QUEUE,
+    QUEUE_LIMIT,
+    check_bound,
+    check_context,
+    check_name,
+    check_seconds,
+)
 from kalends.jobs.executors.queue import TaskQueue
 from kalends.logs import get_log
 from kalends.native import BriefLock, NativeThread, allocate_lock, settle_gevent
@@ -35,6 +42,7 @@ from kalends.native import BriefLock, NativeThread, allocate_lock, settle_gevent
 __all__ = ["PoolThread", "ThreadExecutor"]
 
 _log = get_log()
+_YEAR = 366 * 86_400.0
 _RELEASED_LIMIT = 4
 """How many threads that do not count there may be, as a multiple of the pool's size."""
 
@@ -59,22 +67,27 @@ class ThreadExecutor:
         size: int = 20,
         *,
         queue_limit: int = QUEUE_LIMIT,
-        idle_seconds: float = 30.0,
+        idle_seconds: float | None = 30.0,
         name: str = "thread",
         context: Context | None = None,
     ) -> None:
-        """``queue_limit``: how many tasks may wait for a thread.
+        """``queue_limit``: how many tasks may wait for a thread. ``idle_seconds``: for how long a
+        thread waits for work before it ends; None: for ever.
 
-        Raises ``ValidationFailed`` for numbers out of range.
+        Raises ``ValidationFailed`` for numbers out of range, and for what is no name or context.
         """
-        self.name = name
+        self.name = check_name(name)
         self.coroutines = False
         self.isolated = False
         self.interrupts = False
         self.capacity = check_bound(size, "size", 1, 10_000)
         self.queue_limit = check_bound(queue_limit, "queue_limit", 0, LARGEST_QUEUE)
-        self._idle_seconds = idle_seconds
-        self._given_context = context
+        self._idle_seconds = (
+            None
+            if idle_seconds is None
+            else check_seconds(idle_seconds, "idle_seconds", 0.0, _YEAR)
+        )
+        self._given_context = check_context(context)
         self._context = copy_context() if context is None else context
         self._clock: Clock = SystemClock()
         self._pid = current_pid()
@@ -268,7 +281,8 @@ class ThreadExecutor:
         """Wait to be woken; False where the worker has slept so long that it should end."""
         # The first to fall asleep is the last to be woken: it is kept warm.
         with self._lock:
-            patience = -1.0 if self._idle and self._idle[0] is worker else self._idle_seconds
+            warm = bool(self._idle) and self._idle[0] is worker
+            patience = -1.0 if warm or self._idle_seconds is None else self._idle_seconds
         while not worker.latch.acquire(timeout=patience):
             with self._lock:
                 if worker in self._idle:

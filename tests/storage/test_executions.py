@@ -166,7 +166,9 @@ def test_lateness_is_that_of_the_first_attempt_and_attempts_have_no_holes(ledger
     assert listed == (execution,)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1", '"\\ud800', "[" * 100_000], ids=lambda text: text[:9])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[1", '"\\ud800', "[" * 100_000], ids=lambda text: text[:9]
+)
 def test_a_damaged_result_or_error_does_not_hide_the_execution(ledger: Ledger, text: str) -> None:
     claim = claims(ledger)[0]
     ledger.end(claim)
