@@ -14,6 +14,7 @@ from kalends.actors.hub import Hub
 from kalends.clock import Clock, SystemClock
 from kalends.ids import IdSource
 from kalends.jobs.executors.base import Executor
+from kalends.jobs.executors.choice import fresh_executors
 from kalends.jobs.ticker import Ticker, Waker
 from kalends.native import NativeThread, Thread
 from kalends.settings import Settings
@@ -49,7 +50,7 @@ class Machinery:
 
     def executors(self, chosen: Mapping[str, Executor]) -> Mapping[str, Executor]:
         """Where jobs run, by name; not started, and of this system alone."""
-        return {name: executor.fresh(name) for name, executor in chosen.items()}
+        return fresh_executors(chosen)
 
     def thread(self, target: Callable[[], None], name: str) -> Thread:
         """A thread for work that may block: a round of housekeeping, a callback of the host."""

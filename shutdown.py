@@ -8,7 +8,7 @@ deadline that the jobs have may be lowered while they are waited for.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -48,7 +48,9 @@ class ShutdownReport(msgspec.Struct, frozen=True, kw_only=True):
     unrecorded: int = 0
     """Outcomes that the database did not take any more."""
     clean: bool = True
-    """True where every thread of the scheduler has ended, those of abandoned jobs aside."""
+    """True where every thread of the scheduler has ended, those of abandoned jobs aside, and
+    nothing on the way has raised: no executor, and nothing else.
+    """
     under_way: bool = False
     """True where the shutdown has only begun: it was asked for where nothing can wait for it."""
 
@@ -97,18 +99,20 @@ def shut_down(system: System, deadline: Deadline) -> ShutdownReport:
         rest.callback(system.over.resolve, None)
         rest.callback(system.hub.stop, CLOSE_TIMEOUT)
         rest.callback(system.storage.close, CLOSE_TIMEOUT)
-        system.runner.halt()
+        steps, no_claims = _Steps(), list[Claim]()
+        steps.take("halt", system.runner.halt, None)
         if system.failure is None and system.settings.enabled:
             with contextlib.suppress(KalendsError):  # a database that is away drains nothing
                 deadline.wait_for(system.loop.ref.ask(Drain(), block=False))
         _wait_for_writer(system, deadline)
-        unbegun = system.runner.disarm_all()
-        system.runner.cancel_all()
-        abandoned = system.runner.stop(deadline.left)
-        clean = _stop_actors(system)
-        unrecorded = _settle(system, unbegun, len(abandoned))
-        clean = system.storage.close(CLOSE_TIMEOUT) and clean
-        clean = system.hub.stop(CLOSE_TIMEOUT) and clean
+        unbegun = steps.take("disarm", system.runner.disarm_all, no_claims)
+        steps.take("tell_jobs", system.runner.cancel_all, 0)
+        abandoned = steps.take("stop_jobs", lambda: system.runner.stop(deadline.left), no_claims)
+        clean = steps.take("stop_actors", lambda: _stop_actors(system), False)
+        unrecorded = steps.take("settle", lambda: _settle(system, unbegun, len(abandoned)), 0)
+        clean &= steps.take("close", lambda: system.storage.close(CLOSE_TIMEOUT), False)
+        clean &= steps.take("end_hub", lambda: system.hub.stop(CLOSE_TIMEOUT), False)
+        clean &= steps.unharmed and not system.runner.unstopped
     report = ShutdownReport(
         abandoned=tuple(claim.id for claim in abandoned), unrecorded=unrecorded, clean=clean
     )
@@ -124,6 +128,22 @@ def shut_down(system: System, deadline: Deadline) -> ShutdownReport:
         clean=clean,
     )
     return report
+
+
+class _Steps:
+    """Takes one step after the other, whatever any of them raises."""
+
+    def __init__(self) -> None:
+        self.unharmed = True
+
+    def take(self, name: str, step: Callable[[], T], otherwise: T) -> T:
+        """What the step answers, or ``otherwise``."""
+        try:
+            return step()
+        except Exception:  # noqa: BLE001 - the rest has to end, whatever this was
+            self.unharmed = False
+            _log.exception("shutdown_step_failed", step=name)
+            return otherwise
 
 
 def _wait_for_writer(system: System, deadline: Deadline) -> None:

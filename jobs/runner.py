@@ -89,6 +89,7 @@ class Runner:
         self.keeps = Keeps() if keeps is None else keeps
         self._grace_us = round(cancel_grace * US)
         self._dispatcher = Dispatcher(registry, executors, "thread", self._dismiss, self._turn_away)
+        self.unstopped = self._dispatcher.unstopped  # executors whose stop raised
         self._on_unrunnable = on_unrunnable
         self._pid = current_pid()
         self._lock = BriefLock()

@@ -12,9 +12,10 @@ from kalends.jobs.executors.bounds import check_name
 from kalends.jobs.executors.greenlet import GreenletExecutor
 from kalends.jobs.executors.process import ProcessExecutor
 from kalends.jobs.executors.thread import ThreadExecutor
+from kalends.jobs.failures import said
 from kalends.settings import Settings
 
-__all__ = ["choose_executors"]
+__all__ = ["choose_executors", "fresh_executors"]
 
 _METHODS = ("fresh", "start", "submit", "release", "interrupt", "stop")
 _PROPERTIES = (
@@ -53,12 +54,34 @@ def choose_executors(settings: Settings, given: Any = None) -> dict[str, Executo
     return chosen
 
 
+def fresh_executors(models: Mapping[str, Executor]) -> dict[str, Executor]:
+    """Others like these, not started.
+
+    Raises ``ValidationFailed`` naming the one whose ``fresh`` gives no executor.
+    """
+    made = {}
+    for name, model in models.items():
+        try:
+            made[name] = model.fresh(name)
+        except Exception as error:
+            raise ValidationFailed(
+                f"fresh() of executor {name!r} raised {said(error)}", path=f"executors.{name}"
+            ) from error
+        _check(name, made[name])
+    return made
+
+
 def _check(name: object, executor: object) -> None:
     check_name(name, "executors")
     path = f"executors.{name}"
     for method in _METHODS:
         if isinstance(executor, type) or not callable(getattr(executor, method, None)):
-            raise ValidationFailed(f"an executor must have a method {method}()", path=path)
+            raise ValidationFailed(
+                f"an executor must have a method {method}(), and {name!r} has none", path=path
+            )
     for attribute in _PROPERTIES:
         if not hasattr(executor, attribute):
-            raise ValidationFailed(f"an executor must have an attribute {attribute!r}", path=path)
+            raise ValidationFailed(
+                f"an executor must have an attribute {attribute!r}, and {name!r} has none",
+                path=path,
+            )
