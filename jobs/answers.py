@@ -6,7 +6,8 @@ size; making one never raises. Answers cross the border of a process as JSON.
 
 from __future__ import annotations
 
-from types import CoroutineType
+import inspect
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 
 import msgspec
 
@@ -46,7 +47,11 @@ def answer_of(value: object, limit: int) -> Answer:
     if type(value) is CoroutineType:
         # A wrapper hid a coroutine function from the registry: its body has not run.
         value.close()
-        return _NEVER_RAN
+        return _NEVER_AWAITED
+    if type(value) is AsyncGeneratorType or (
+        type(value) is GeneratorType and inspect.getgeneratorstate(value) == inspect.GEN_CREATED
+    ):
+        return _NEVER_ITERATED  # as above, of a generator function
     return Returned(*encode_result(value, limit))
 
 
@@ -59,10 +64,12 @@ def answer_of_error(error: BaseException, limit: int) -> Raised:
     return Raised(failure, kinds_of(error), word, ask_of(error))
 
 
-_NEVER_RAN = Raised(
-    Failure(
-        type="TypeError",
-        message="the job returned a coroutine, which nobody awaits here: its body has not run",
-    ),
-    kinds_of(TypeError),
-)
+def _not_run(what: str) -> Raised:
+    return Raised(
+        Failure(type="TypeError", message=f"the job returned {what}: its body has not run"),
+        kinds_of(TypeError),
+    )
+
+
+_NEVER_AWAITED = _not_run("a coroutine, which nobody awaits here")
+_NEVER_ITERATED = _not_run("a generator, which nobody iterates here")
