@@ -17,6 +17,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import inspect
+import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath
@@ -27,6 +28,7 @@ import pendulum
 
 from kalends.errors import ValidationFailed, did_you_mean
 from kalends.jobs.codec import clip, storable
+from kalends.jobs.failures import said
 
 __all__ = ["Parameters"]
 
@@ -35,6 +37,8 @@ _PLAIN = (Any, object, inspect.Parameter.empty)
 _AS_THEY_ARE = (str, int, bool)
 """Types whose values are JSON values already."""
 _MESSAGE_LIMIT = 300
+_PLACE = re.compile(r" - at (?:`(key)` in )?`\$(.*)`\Z", re.DOTALL)
+"""How msgspec says where: "at `$.orders[2]`", or "at `key` in `$.orders`"."""
 
 
 class Parameters:
@@ -162,16 +166,25 @@ def _plain_of(value: Any) -> Any:
 def _convert(value: Any, hint: Any, path: str) -> Any:
     """``value`` as the annotation wants it; as it is, where no rule covers the annotation."""
     try:
-        return msgspec.convert(value, hint, dec_hook=_rich_of)
+        return msgspec.convert(value, hint, dec_hook=_rich_of, str_keys=True)
     except msgspec.ValidationError as error:
-        what, _, place = str(error).partition(" - at `$")
-        at = path + place.rstrip("`")
-        raise ValidationFailed(
-            f"{clip(storable(at), 200)}: {clip(storable(what), _MESSAGE_LIMIT)}",
-            path=clip(storable(at), 200),
-        ) from None
+        raise _misfit(str(error), path) from None
     except (NotImplementedError, TypeError, RecursionError):
         return value
+    except UnicodeError:
+        return value  # no text: the check of what can be stored says where
+    except Exception as error:  # what the annotated type's own code raised
+        raise _misfit(said(error), path) from error
+
+
+def _misfit(message: str, path: str) -> ValidationFailed:
+    """What msgspec says of the value at ``path``, with the whole way to what is wrong in it."""
+    found = _PLACE.search(message)
+    key, inside = (None, "") if found is None else found.groups()
+    what = message if found is None else message[: found.start()]
+    at = clip(storable(path + inside), 200)
+    where = f"a key of {at}" if key else at
+    return ValidationFailed(f"{where}: {clip(storable(what), _MESSAGE_LIMIT)}", path=at)
 
 
 def _rich_of(kind: type, value: Any) -> Any:

@@ -209,3 +209,70 @@ def early(when: Later) -> None: ...
 
 
 Later = dt.date
+
+
+# -- keys, and code of the annotated types' own --------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (dict[int, str], {1: "a", -2: "b"}),
+        (dict[dt.date, int], {dt.date(2026, 3, 1): 1}),
+        (dict[uuid.UUID, int], {uuid.UUID(int=3): 1}),
+        (dict[str, dict[int, Color]], {"a": {1: Color.RED}}),
+    ],
+)
+def test_keys_come_back_as_their_annotation_says(kind: Any, value: Any) -> None:
+    def job(first: Any) -> None: ...
+
+    job.__annotations__ = {"first": kind, "return": None}
+    assert through_json(job, value) == ([value], {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "message", "path"),
+    [
+        (dict[int, str], {"x": "a"}, "a key of args[0]: Expected `int`, got `str`", "args[0]"),
+        (list[dict[int, str]], [{}, {"x": "a"}],
+         "a key of args[0][1]: Expected `int`, got `str`", "args[0][1]"),
+        (dict[int, str], {1: 2}, "args[0][...]: Expected `str`, got `int`", "args[0][...]"),
+    ],
+)  # fmt: skip
+def test_a_key_or_value_that_does_not_fit_is_refused_in_our_words(
+    kind: Any, value: Any, message: str, path: str
+) -> None:
+    def job(first: Any) -> None: ...
+
+    job.__annotations__ = {"first": kind, "return": None}
+    with pytest.raises(ValidationFailed) as caught:
+        Parameters(job).plain([value], {})
+    assert (caught.value.message, caught.value.details["path"]) == (message, path)
+
+
+@dataclasses.dataclass
+class Touchy:
+    x: int
+
+    def __post_init__(self) -> None:
+        raise {1: RuntimeError("boom"), 2: KeyError("k"), 3: ValueError("bad")}[self.x]
+
+
+def touchy(*, value: Touchy) -> None: ...
+
+
+@pytest.mark.parametrize(("x", "says"), [(1, "RuntimeError: boom"), (2, "KeyError"), (3, "bad")])
+def test_what_a_type_s_own_code_raises_is_refused_with_its_path_then_and_later(
+    x: int, says: str
+) -> None:
+    for check in (Parameters(touchy).plain, Parameters(touchy).typed):
+        with pytest.raises(ValidationFailed, match=rf"kwargs.value: .*{says}") as caught:
+            check([], {"value": {"x": x}})
+        assert caught.value.details["path"] == "kwargs.value"
+
+
+def test_a_lone_surrogate_is_no_number_and_the_refusal_says_where() -> None:
+    def job(first: int) -> None: ...
+
+    with pytest.raises(ValidationFailed, match=r"args\[0\] has a lone surrogate"):
+        through_json(job, "\ud800")
