@@ -142,7 +142,14 @@ class Worker:
         self._ended = True
         self._refuse_rest()
         with self._guard:
+            self._let_go(db)
+
+    def _let_go(self, db: peewee.Database) -> None:
+        """Close the connection. What is committed is durable already, whatever that meets."""
+        try:
             db.close()
+        except Exception as error:  # noqa: BLE001  (there is nobody left to tell)
+            _log.error("close_failed", error=str(error))
 
     def _put_down(self) -> None:
         """Before a fork. What is in memory has no locks, and would be lost."""

@@ -2,15 +2,13 @@
 
 Promises: transactions, savepoints, group commit and refusals are those of
 ``kalends.storage.engine``, for they are its code; what is in memory outlives a kill and a shutdown
-as a file would. A *probe* is told of every step of every transaction and may break it: raise
-``StorageUnavailable`` (or an ``apsw.Error``) to have the step fail, or kill the process there.
+as a file would. A *probe* is told of every step of every transaction and may break it, see
+``kalends.testing.probing``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import peewee
 
@@ -20,31 +18,14 @@ from kalends.storage.dialect import Dialect
 from kalends.storage.engine import Storage
 from kalends.storage.facts import fact, put_fact
 from kalends.storage.sqlite import SqliteDialect
-from kalends.storage.workers import Unit, Writer
+from kalends.storage.workers import Unit
+from kalends.testing.probing import Probe, ProbedWriter, StorageStep
 from kalends.testing.virtual.process import VirtualProcess
 
 __all__ = ["MemoryDialect", "Probe", "StorageStep", "VirtualStorage", "count_start"]
 
 T = TypeVar("T")
 _STARTS = "virtual_starts"
-
-
-class StorageStep(StrEnum):
-    """Where in a transaction a probe is asked."""
-
-    BEGIN = "begin"
-    """Before the transaction begins: nothing is written yet."""
-    UNIT = "unit"
-    """Before a unit of work."""
-    UNIT_DONE = "unit_done"
-    """After a unit of work: what it wrote is not committed."""
-    COMMIT = "commit"
-    """Before the commit."""
-    COMMITTED = "committed"
-    """After the commit, before anybody is answered: an error here leaves its outcome unknown."""
-
-
-Probe = Callable[[StorageStep], None]
 
 
 class MemoryDialect(SqliteDialect):
@@ -61,13 +42,12 @@ class MemoryDialect(SqliteDialect):
         return self._kept
 
 
-class _VirtualWriter(Writer):
+class _VirtualWriter(ProbedWriter):
     """A writer without a thread: its turn comes by the process's loop."""
 
     def __init__(self, dialect: Dialect, process: VirtualProcess, probe: Probe | None) -> None:
-        super().__init__("virtual-writer", dialect)
+        super().__init__("virtual-writer", dialect, probe)
         self._process = process
-        self._probe = probe
         self._turn_comes = False
         process.on_end.append(self._cut_off)
 
@@ -102,7 +82,7 @@ class _VirtualWriter(Writer):
         if self._db is not None and not self._closing:
             self._turn()
             self._closing = True
-            self._let_go()
+            self._leave()
         return True
 
     def _cut_off(self) -> None:
@@ -112,38 +92,11 @@ class _VirtualWriter(Writer):
         db = self._db
         if db is not None and not db.is_closed():
             self._dialect.rollback(db)
-            self._let_go()
+            self._leave()
 
-    def _let_go(self) -> None:
+    def _leave(self) -> None:
         if self._db is not None and not self._dialect.shares_connections:
             self._db.close()
-
-    # -- where a probe is asked ----------------------------------------------------------------
-
-    def begin(self, db: peewee.Database) -> None:
-        if self._probe is not None:
-            self._probe(StorageStep.BEGIN)
-        super().begin(db)
-
-    def run_unit(self, db: peewee.Database, unit: Unit[Any]) -> tuple[Any, BaseException | None]:
-        probe = self._probe
-        if probe is None:
-            return super().run_unit(db, unit)
-
-        def probed(db: peewee.Database) -> Any:
-            probe(StorageStep.UNIT)
-            value = unit(db)
-            probe(StorageStep.UNIT_DONE)
-            return value
-
-        return super().run_unit(db, probed)
-
-    def commit(self, db: peewee.Database) -> None:
-        if self._probe is not None:
-            self._probe(StorageStep.COMMIT)
-        super().commit(db)
-        if self._probe is not None:
-            self._probe(StorageStep.COMMITTED)
 
 
 class VirtualStorage(Storage):
