@@ -1,8 +1,8 @@
 """A disk that fills, fails, tears and turns read-only under a running scheduler.
 
 While it does, the scheduler is degraded, says so, and begins nothing that is not durable;
-afterwards it goes on by itself, and the accounts are whole. The disks are an SQLite VFS for each call that can
-fail, and a real small file system for what a disk itself does.
+afterwards it goes on by itself, and the accounts are whole. The disks are an SQLite VFS for each
+call that can fail, and a real small file system for what a disk itself does.
 """
 
 from __future__ import annotations
