@@ -89,7 +89,7 @@ STATEMENT = re.compile(
 )
 PUT_IN = {
     # Names and numbers of the settings of a session, all of the dialect's own.
-    "storage/postgres/dialect.py": {"name", "value", "address.schema"},
+    "storage/postgres/dialect.py": {"name", "value", "patience", "address.schema"},
     "storage/postgres/schema.py": {"address.schema"},  # checked to be a plain name
     # Parts of a statement that Peewee has spelled, its values left out.
     "storage/postgres/together.py": {"head", "beside", "given", "names", "tail"},
