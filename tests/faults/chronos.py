@@ -13,7 +13,7 @@ from typing import Any
 
 from kalends import Delivery, Event, Execution, Fate, Reason, Scheduler
 
-__all__ = ["Log", "check"]
+__all__ = ["Log", "check", "every_one"]
 
 
 class Log:

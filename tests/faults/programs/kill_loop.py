@@ -28,7 +28,7 @@ from typing import Any
 import apsw
 
 from kalends import Registry, Scheduler, current, every
-from kalends.clock import US, SystemClock
+from kalends.clock import US, SystemClock, from_us
 from kalends.storage import engine
 from kalends.testing.probing import ProbedWriter, StorageStep
 
@@ -156,15 +156,21 @@ class Life:
     def finish(self) -> None:
         """Let all that is open end, and go in order."""
         with self.scheduler:
+            for event in self.scheduler.list_events(status="paused", limit=1000).items:
+                self.scheduler.resume_event(event.id)  # what is to be attempted again waits for it
+            self.wait_for_what_is_open(until=from_us(CLOCK.now_us()))
             for kind in KINDS:
                 (event,) = self.scheduler.list_events(name=kind["name"]).items
                 self.scheduler.pause_event(event.id)
-            end = time.monotonic() + 60.0
-            while any(
-                self.scheduler.count_executions(fate=fate) for fate in ("pending", "running")
-            ):
-                assert time.monotonic() < end, "what is due never ends"
-                PAUSE.wait(0.05)
+            self.wait_for_what_is_open()
+
+    def wait_for_what_is_open(self, **query: Any) -> None:
+        end = time.monotonic() + 60.0
+        while any(
+            self.scheduler.count_executions(fate=fate, **query) for fate in ("pending", "running")
+        ):
+            assert time.monotonic() < end, "what is due never ends"
+            PAUSE.wait(0.05)
 
 
 def child(directory: Path, seed: str) -> None:
