@@ -162,6 +162,7 @@ class JournalKind(StrEnum):
     DOWNTIME = "downtime"
     SUSPENDED = "suspended"
     CLOCK_JUMPED = "clock_jumped"
+    ZONES_CHANGED = "zones_changed"
     ACTOR_CRASHED = "actor_crashed"
     ACTOR_RESTARTED = "actor_restarted"
     HISTORY_PRUNED = "history_pruned"

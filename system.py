@@ -193,6 +193,7 @@ class System:
             store=events,
             fit=self.registry.fit,
             declared=self._declared,
+            follows_zones=settings.enabled,
         )
         self.loop = self._cell(
             "loop",

@@ -55,6 +55,7 @@ from kalends.storage.foretold import move_next, skip_next
 from kalends.storage.heat import HeatRange
 from kalends.storage.journal import list_entries
 from kalends.storage.outlooks import Forecast, next_runs
+from kalends.storage.zones import follow_zones, zones_have_changed
 from kalends.work import Claim
 
 __all__ = ["EventManagerActor"]
@@ -64,6 +65,7 @@ class EventManagerActor(Actor):
     """Keeps definitions. ``tell_loop`` tells the loop when something new may be due; ``fit(job,
     arguments)`` refuses stored arguments that a job does not take. ``declared`` is what the code
     declares, and the stored events are made so at the start; None: they are not.
+    ``follows_zones``: time zones whose data has changed are followed then, too.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class EventManagerActor(Actor):
         tell_loop: Callable[[Message], None],
         fit: Callable[[str, str], None],
         declared: Declared | None,
+        follows_zones: bool,
     ) -> None:
         super().__init__()
         self._storage = storage
@@ -85,11 +88,20 @@ class EventManagerActor(Actor):
         self._fit = fit
         self._changing = changing
         self._declared = declared
+        self._follows_zones = follows_zones
 
     def on_start(self) -> None:
-        """Once, before the loop starts: nothing runs by what the code does not say any more."""
-        if self._declared is not None and self.cell.incarnation == 1:
-            wanted, now = self._declared, self._clock.now_us()
+        """Once, before the loop starts: nothing runs by what the code does not say any more, nor by
+        time zones as they were.
+        """
+        if self.cell.incarnation > 1:
+            return
+        now = self._clock.now_us()
+        if self._follows_zones and self._storage.read(zones_have_changed).get():
+            stamp = self._store.stamp(now, None)
+            self._storage.write(lambda db: follow_zones(db, stamp)).get()
+        if self._declared is not None:
+            wanted = self._declared
             found = self._storage.read(lambda db: wanted.look(db, now=now)).get()
             if found.changes:
                 carried_out = self._storage.write(

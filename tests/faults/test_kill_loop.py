@@ -50,7 +50,7 @@ def test_each_target_has_its_own_run_whenever_the_process_is_killed(tmp_path: Pa
             assert scheduler.get_execution(execution_id).manual
         check_pauses(scheduler, log)
     sys.stdout.write(f"{KILLS} kills, {targets} targets, {log.begun.total()} runs\n")
-    assert targets > KILLS
+    assert targets > 8, "there was something to match"
 
 
 def check_pauses(scheduler: Scheduler, log: Log) -> None:

@@ -56,8 +56,40 @@ def test_an_event_whose_zone_has_vanished_is_kept_and_told_of_and_never_runs_by_
     assert len(told["events"]["elsewhere"]["ran"]) == 3, "the others go on"
 
 
-def test_what_was_next_before_a_zone_changed_is_told_of(machine: Machine) -> None:
-    machine.live(SUMMER)
+def test_what_is_next_is_computed_anew_when_a_zone_has_changed(machine: Machine) -> None:
+    before = machine.live(SUMMER, "2027-06-01T12:00:00Z")["events"]
+    assert before["zoned"]["next_due"] == "2027-06-02T07:00:00Z"
+    assert before["both"]["next_due"] == "2027-06-02T07:00:00Z"
+    machine.has("Africa/Lagos")  # an hour less, from the day on that these rules are
+    told = machine.live("2027-06-01T12:00:00Z", "2027-06-02T12:00:00Z")
+    for name in ("zoned", "both"):
+        assert "2027-06-02T08:00:00Z" in told["events"][name]["ran"]
+        assert "2027-06-02T07:00:00Z" not in told["events"][name]["ran"]
+    assert told["events"]["elsewhere"] == {
+        **before["elsewhere"],
+        "ran": ["2027-06-01T09:00:00Z", "2027-06-02T09:00:00Z"],
+        "next_due": "2027-06-03T09:00:00Z",
+    }
+    assert told["violations"] == []
+    (entry,) = [entry for entry in told["journal"] if entry["kind"] == "zones_changed"]
+    assert (entry["zones"], entry["count"]) == (["Test/Zone"], 2)
+    again = machine.live("2027-06-02T12:00:00Z", "2027-06-03T12:00:00Z")
+    assert len([entry for entry in again["journal"] if entry["kind"] == "zones_changed"]) == 1
+    assert again["violations"] == []
+
+
+def test_what_the_new_data_brings_closer_is_caught_up_with(machine: Machine) -> None:
     machine.has("America/New_York")
-    told = machine.live("2027-06-01T00:00:00Z")
-    assert told["violations"]
+    machine.live("2027-05-31T23:00:00Z", "2027-06-01T12:00:00Z")
+    machine.has("Asia/Tokyo")  # 09:00 was hours ago
+    told = machine.live("2027-06-01T12:30:00Z", "2027-06-01T12:31:00Z")
+    assert told["events"]["zoned"]["ran"] == ["2027-06-01T00:00:00Z"]
+    assert told["violations"] == []
+
+
+def test_zones_that_differ_in_no_instant_of_a_rule_change_nothing(machine: Machine) -> None:
+    before = machine.live(SUMMER, "2027-06-01T12:00:00Z")
+    machine.has("Europe/Paris")  # the same in our days
+    told = machine.live("2027-06-01T12:00:00Z")
+    assert told["events"] == before["events"]
+    assert "zones_changed" not in [entry["kind"] for entry in told["journal"]]
