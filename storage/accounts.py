@@ -49,6 +49,7 @@ PARKED = {
     EventStatus.DELETED: Reason.DELETED,
 }
 """The statuses in which an event begins nothing, and why its instants are skipped then."""
+_GOING_ON = (EventStatus.ACTIVE.value, EventStatus.COMPLETED.value)
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -110,9 +111,14 @@ def give_back(
             end_called_off(db, claim.id, called_off[claim.id], now=now)
         else:
             held.append(claim)
-    due_again = {} if status in PARKED else _free_plain(db, by_event, node)
+    due_again: dict[str, int] = {}
+    settled: set[str] = set()
+    if status not in PARKED:
+        due_again = _free_plain(db, by_event, node)
+        rest = {one: held for one, held in by_event.items() if one not in due_again}
+        settled = {*due_again, *_leave_open(db, rest, node)}
     for event_id, held in by_event.items():
-        if event_id in due_again:
+        if event_id in settled:
             continue
         instant = _give_back_event(db, event_id, held, node, now, status)
         if instant is not None:
@@ -131,7 +137,6 @@ def _free_plain(
         for event_id, held in by_event.items()
         if len(held) == 1 and held[0].attempt == 1 and not held[0].manual
     }
-    going_on = (EventStatus.ACTIVE.value, EventStatus.COMPLETED.value)
     last = ExecutionRow.select(fn.MAX(ExecutionRow.due)).where(
         ExecutionRow.event_id == EventRow.id, ExecutionRow.manual == 0
     )
@@ -148,7 +153,7 @@ def _free_plain(
                 ExecutionRow.ended_at.is_null(),
                 ExecutionRow.moved_to.is_null(),
                 ExecutionRow.batch.is_null(),
-                EventRow.status.in_(going_on),
+                EventRow.status.in_(_GOING_ON),
                 ExecutionRow.due >= EventRow.rule_since,
                 ExecutionRow.due >= EventRow.accounted_from,
                 ExecutionRow.due == last,
@@ -163,6 +168,49 @@ def _free_plain(
             gone = [execution_id for execution_id, _, _ in free]
             ExecutionRow.delete().where(ExecutionRow.id.in_(gone)).execute(db)
     return due_again
+
+
+def _leave_open(
+    db: peewee.Database, by_event: Mapping[str, Sequence[Claim | Held]], node: str
+) -> set[str]:
+    """The other ordinary case: nothing of the event is a first attempt of an instant of its rule,
+    and it goes on. Its executions stay open; the events that this was all of.
+    """
+    asked = {
+        event_id: held
+        for event_id, held in by_event.items()
+        if all(claim.attempt > 1 or claim.manual for claim in held)
+    }
+    going_on: set[str] = set()
+    for portion in portions(list(asked)):
+        living = EventRow.select(EventRow.id).where(
+            EventRow.id.in_(portion), EventRow.status.in_(_GOING_ON)
+        )
+        going_on.update(event_id for (event_id,) in list(living.tuples().execute(db)))
+    attempts = {claim.id: claim.attempt for one in going_on for claim in asked[one]}
+    for ids in portions(list(attempts)):
+        mine = (
+            ExecutionRow.id.in_(ids) & (ExecutionRow.node == node) & ExecutionRow.ended_at.is_null()
+        )
+        query = ExecutionRow.select(ExecutionRow.id, ExecutionRow.attempt).where(mine)
+        found = list(query.tuples().execute(db))
+        held = [
+            execution_id for execution_id, attempt in found if attempts[execution_id] == attempt
+        ]
+        if held:
+            _reopen(db, ExecutionRow.id.in_(held))
+    return going_on
+
+
+def _reopen(db: peewee.Database, which: Any) -> None:
+    """Take back the last attempt of executions, and let them wait for it."""
+    ExecutionRow.update(
+        node=None,
+        fate=Fate.PENDING.value,
+        attempt=ExecutionRow.attempt - 1,
+        started_at=None,
+        ready_at=fn.COALESCE(ExecutionRow.ready_at, ExecutionRow.due),
+    ).where(which).execute(db)
 
 
 def _give_back_event(
@@ -195,13 +243,7 @@ def _give_back_event(
         ):
             due_again = claim.due
         else:
-            ExecutionRow.update(
-                node=None,
-                fate=Fate.PENDING.value,
-                attempt=claim.attempt - 1,
-                started_at=None,
-                ready_at=fn.COALESCE(ExecutionRow.ready_at, ExecutionRow.due),
-            ).where(mine).execute(db)
+            _reopen(db, mine)
     parked = PARKED.get(status or EventStatus(current))
     if parked is not None:
         end_unheld(db, event_id, parked, now=now)

@@ -106,3 +106,27 @@ def test_many_events_whose_instants_wait_in_line_are_looked_up_together(ledger: 
     assert len({sql for sql in seen if sql.startswith("SELECT")}) < 10
     assert sum(sql.startswith("SELECT") for sql in seen) < 10
     ledger.check_accounts()
+
+
+def test_later_attempts_of_many_events_are_given_back_together(ledger: Ledger) -> None:
+    again: dict[str, Any] = {"retries": 2, "retry_delay": 1.0}
+    ledger.create(*(ledger.definition(every(seconds=100), **again) for _ in range(100)))
+    ledger.clock.advance(100.0)
+    for claim in ledger.claim().claims:
+        ledger.fail(claim)
+    ledger.clock.advance(1.0)
+    held = ledger.claim().claims
+    assert [claim.attempt for claim in held] == [2] * 100
+    seen: list[str] = []
+
+    def trace(_cursor: apsw.Cursor, sql: str, _values: Any) -> bool:
+        seen.append(sql)
+        return True
+
+    connection = ledger.db.connection()
+    connection.exec_trace = trace
+    ledger.run(ledger.here.leases.give_back, held, now=ledger.now)
+    connection.exec_trace = None
+    assert len(seen) < 12
+    ledger.check_accounts()
+    assert {claim.id for claim in ledger.claim().claims} == {claim.id for claim in held}
