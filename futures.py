@@ -41,8 +41,7 @@ U = TypeVar("U")
 ExcInfo = tuple[Any, Any, Any]
 
 DEFAULT_TIMEOUT = 30.0
-"""Seconds a wait lasts at most where neither the caller nor the scheduler's settings say otherwise.
-"""
+"""Seconds a wait lasts at most where neither the caller nor the settings say otherwise."""
 
 _log = get_log()
 

@@ -364,8 +364,8 @@ class Verbs:
             raise ValidationFailed("callback must be callable", path="callback")
         if deferred_kind(callback) is not None:
             raise ValidationFailed(
-                "callback must be a plain function: nothing would await it; leave it out, and write "
-                "async for notice in scheduler.subscribe(...)",
+                "callback must be a plain function: nothing would await it; leave it out, and "
+                "write async for notice in scheduler.subscribe(...)",
                 path="callback",
             )
         room = int(number(limit, "limit", 1, 1_000_000, whole=True))
