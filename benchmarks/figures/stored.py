@@ -103,4 +103,8 @@ def _hasty(file: str) -> apsw.Connection:
 def _settle(connection: apsw.Connection) -> None:
     connection.execute("PRAGMA optimize").fetchall()
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
+    file = connection.filename
     connection.close()
+    # Gigabytes that the system has not written yet would be the next commit's to wait for.
+    with open(file, "rb") as written:
+        os.fsync(written)
