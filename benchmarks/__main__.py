@@ -54,12 +54,15 @@ def main() -> int:
         return 0
     scratch = Path(tempfile.gettempdir()) / "kalends-benchmarks-quick.json"
     file = given.results or (scratch if given.quick else _RESULTS)
+    failed = False
     for name in given.figures or FIGURES:
         try:
             measured = measure(FIGURES[name], quick=given.quick, rounds=given.rounds)
         except TaskFailed as failure:
-            print(failure, file=sys.stderr)
-            return 1
+            # The others may be measured all the same.
+            print(failure, file=sys.stderr, flush=True)
+            failed = True
+            continue
         # Kept after each figure: a run that is ended has its figures so far.
         results = read(file)
         results.figures[name] = measured
@@ -67,7 +70,7 @@ def main() -> int:
         print(f"{name}: {measured.seconds:.0f} s, kept in {file}", file=sys.stderr)
     if file == _RESULTS:
         write_page(given.docs, read(file))
-    return 0
+    return int(failed)
 
 
 if __name__ == "__main__":

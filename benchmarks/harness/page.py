@@ -41,7 +41,10 @@ def make_page(results: Results) -> dict[str, str]:
             files[f"performance/{name}.svg"] = chart
             sections.append(f"![{figure.title}](performance/{name}.svg)")
         sections.append(_below(figure, measured))
-    sections.append(_environment(results))
+    if results.figures:
+        sections.append(_environment(results))
+    else:
+        sections.append("Nothing has been measured yet.")
     files["performance.md"] = "\n\n".join(sections) + "\n"
     return files
 

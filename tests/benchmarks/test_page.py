@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+_DOCS = Path(__file__).parent.parent.parent / "docs"
+
 
 def _cell(*rounds: float) -> dict[str, Any]:
     ordered = sorted(rounds)
@@ -72,3 +74,19 @@ def test_the_chart_shows_the_best_first(page: Callable[..., str], tmp_path: Path
 def test_the_same_results_give_the_same_page(page: Callable[..., str]) -> None:
     rows = ({"name": "Kalends", "cells": {"at_once": _cell(1.5, 2.5, 3.5)}},)
     assert page(*rows) == page(*rows)
+
+
+def test_the_page_in_the_docs_is_what_its_results_give(
+    bench: Callable[..., str], tmp_path: Path
+) -> None:
+    kept = _DOCS / "performance"
+    bench("--page", "--results", kept / "results.json", "--docs", tmp_path)
+    assert (tmp_path / "performance.md").read_text() == (_DOCS / "performance.md").read_text()
+    charts = {file.name: file.read_text() for file in kept.glob("*.svg")}
+    made = {file.name: file.read_text() for file in (tmp_path / "performance").glob("*.svg")}
+    assert made == charts
+
+
+def test_what_the_docs_show_was_no_quick_run() -> None:
+    figures = json.loads((_DOCS / "performance" / "results.json").read_text())["figures"]
+    assert [name for name, figure in figures.items() if figure["quick"]] == []
