@@ -5,8 +5,7 @@ hub (that greenlet waits, its hub goes on) and ``await future`` works under asyn
 waits). Whoever resolves a future may do so from any thread, once; later attempts are refused and
 change nothing. Every wait ends: without an explicit time-out it ends after ``future.timeout``
 seconds with ``AskTimeout``. No call holds a lock that another could wait for: a signal handler that
-interrupts one may use the same future.
-"""
+interrupts one may use the same future."""
 
 from __future__ import annotations
 
