@@ -114,18 +114,15 @@ class Mailbox:
             # one.
             self._fail_all(self._closed)
         elif self._taker is not None:
-            self._call_wake()
-
-    def _call_wake(self) -> None:
-        try:
-            if get_ident() == self._hub_ident:
-                self._loop.run_callback(self._wake)
-            else:
-                self._loop.run_callback_threadsafe(self._wake)
-        except ValueError:
-            # The hub has stopped. Whoever stopped it closes the mailboxes, which answers what
-            # waits.
-            return
+            try:
+                if get_ident() == self._hub_ident:
+                    self._loop.run_callback(self._wake)
+                else:
+                    self._loop.run_callback_threadsafe(self._wake)
+            except ValueError:
+                # The hub has stopped. Whoever stopped it closes the mailboxes, which answers what
+                # waits.
+                return
 
     def _wake(self) -> None:
         taker, self._taker = self._taker, None

@@ -10,6 +10,7 @@ import peewee
 from peewee import fn
 
 from kalends.storage.models import ATTEMPT_RUNS_ON, STILL_RUNNING, AttemptRow, ExecutionRow
+from kalends.storage.prepared import Prepared, hole
 from kalends.work import WrittenOff
 
 __all__ = ["END_LATE", "END_LATE_BEFORE", "gone", "run_on"]
@@ -32,20 +33,24 @@ END_LATE_BEFORE = AttemptRow.update(still_running=0).where(
 """The same of an earlier one: 0, then execution, node, number, 1."""
 
 
+_LAST = Prepared(
+    ExecutionRow.select(
+        ExecutionRow.id, ExecutionRow.event_id, ExecutionRow.attempt, ExecutionRow.ended_at
+    ).where(ExecutionRow.node == hole("node"), STILL_RUNNING, ExecutionRow.ended_at.is_null(False))
+)
+_EARLIER = Prepared(
+    AttemptRow.select(
+        ExecutionRow.id, ExecutionRow.event_id, AttemptRow.number, AttemptRow.ended_at
+    )
+    .join(ExecutionRow, on=(ExecutionRow.id == AttemptRow.execution_id))
+    .where(AttemptRow.node == hole("node"), ATTEMPT_RUNS_ON, AttemptRow.ended_at.is_null(False))
+    .order_by(AttemptRow.execution_id, AttemptRow.number)
+)
+
+
 def run_on(db: peewee.Database, node: str) -> list[WrittenOff]:
     """What runs on at a node, as far as the ledger knows."""
-    last = ExecutionRow.select(
-        ExecutionRow.id, ExecutionRow.event_id, ExecutionRow.attempt, ExecutionRow.ended_at
-    ).where(ExecutionRow.node == node, STILL_RUNNING, ExecutionRow.ended_at.is_null(False))
-    earlier = (
-        AttemptRow.select(
-            ExecutionRow.id, ExecutionRow.event_id, AttemptRow.number, AttemptRow.ended_at
-        )
-        .join(ExecutionRow, on=(ExecutionRow.id == AttemptRow.execution_id))
-        .where(AttemptRow.node == node, ATTEMPT_RUNS_ON, AttemptRow.ended_at.is_null(False))
-        .order_by(AttemptRow.execution_id, AttemptRow.number)
-    )
-    return [WrittenOff(*row) for query in (last, earlier) for row in query.tuples().execute(db)]
+    return [WrittenOff(*row) for query in (_LAST, _EARLIER) for row in query.rows(db, node=node)]
 
 
 def gone(db: peewee.Database, node: str) -> None:

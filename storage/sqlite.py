@@ -18,7 +18,6 @@ import apsw
 import peewee
 from playhouse.apsw_ext import APSWDatabase
 
-from kalends.clock import SystemClock
 from kalends.errors import StorageUnavailable
 from kalends.storage import migrations
 from kalends.storage.dialect import Dialect
@@ -28,8 +27,6 @@ from kalends.storage.sqlite_rows import blocks
 
 __all__ = ["SqliteDialect"]
 
-_SETTLED_NS = 1_000_000_000
-"""A file whose time of change lies so far back does not get the same one again."""
 _SPELLING = peewee.SqliteDatabase(None)
 """Opens nothing: Peewee asks a database how to spell some clauses."""
 
@@ -47,9 +44,6 @@ class SqliteDialect(Dialect):
         self._busy_timeout = busy_timeout
         self._identity: tuple[int, int] | None = None
         self._data_version: int | None = None
-        self._log_state: tuple[int, int, int] | None = None
-        """Which log file, its size and time of change at the last look; None: look anew."""
-        self._clock = SystemClock()
         self.shares_connections = path is None
 
     @property
@@ -95,7 +89,7 @@ class SqliteDialect(Dialect):
         self.check_identity()
         self._open(db, read_only)
         if not read_only:
-            self._data_version = self._log_state = None  # of the connection before
+            self._data_version = None  # a number of the connection before
 
     def _open(self, db: peewee.Database, read_only: bool) -> None:
         db.connect()
@@ -195,30 +189,12 @@ class SqliteDialect(Dialect):
         return int(connection.total_changes() - before)
 
     def others_committed(self, db: peewee.Database) -> bool:
-        """``data_version`` of a connection moves with the commits of all others.
-
-        Every commit writes to the log file, so while that has not been written to, nobody has
-        committed: looking at the file takes a tenth of the time.
-        """
-        if self.path is None or not self._log_moved():
+        """``data_version`` of a connection moves with the commits of all others."""
+        if self.path is None:
             return False
         version = db.connection().execute("PRAGMA data_version").fetchall()[0][0]
         before, self._data_version = self._data_version, version
         return bool(before != version)
-
-    def _log_moved(self) -> bool:
-        """Whether the write-ahead log was written to since the last look, or may have been."""
-        try:
-            found = os.stat(f"{self.path}-wal")
-        except OSError:
-            return True
-        state = found.st_ino, found.st_size, found.st_mtime_ns
-        before, self._log_state = self._log_state, state
-        # Its time of change has a coarse grain: another commit may have, or yet get, the same.
-        settled = self._clock.now_us() * 1000 - found.st_mtime_ns > _SETTLED_NS
-        if not settled:
-            self._log_state = None
-        return state != before
 
     def upkeep(self, db: peewee.Database) -> None:
         """Statistics, and a short write-ahead log."""
