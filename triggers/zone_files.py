@@ -24,33 +24,42 @@ def signature() -> str:
     """Changes whenever a file does. Looks at no contents, and at the files once in the life of a
     process, which reads each zone once as well.
     """
-    told = "\n".join(f"{name} {path.stat().st_size}" for name, path in sorted(_files()))
-    newest = max((path.stat().st_mtime_ns for _, path in _files()), default=0)
-    return f"{zlib.crc32(told.encode()):08x}-{newest:x}"
+    told, newest = 0, 0
+    for name, file in _files():
+        found = file.stat()
+        told = zlib.crc32(f"{name} {found.st_size}\n".encode(), told)
+        newest = max(newest, found.st_mtime_ns)
+    return f"{told:08x}-{newest:x}"
 
 
 def digests() -> dict[str, str]:
     """By the name of each zone, a checksum of its file."""
     found: dict[str, str] = {}
-    for name, path in _files():
+    for name, file in _files():
         if name not in found:  # zoneinfo takes the first, too
-            found[name] = f"{zlib.crc32(path.read_bytes()):08x}"
+            with open(file.path, "rb") as opened:
+                found[name] = f"{zlib.crc32(opened.read()):08x}"
     return found
 
 
-def _files() -> Iterator[tuple[str, Path]]:
-    """The files that may be zones, where ``zoneinfo`` looks for them."""
+def _files() -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """The files that may be zones, where ``zoneinfo`` looks for them, in order."""
     for root in zoneinfo.TZPATH:
-        yield from _below(Path(root))
+        yield from _below(root, "")
     package = importlib.resources.files("tzdata").joinpath("zoneinfo")
     if isinstance(package, Path):
-        yield from _below(package)
+        yield from _below(str(package), "")
 
 
-def _below(root: Path) -> Iterator[tuple[str, Path]]:
-    for folder, names, files in os.walk(root):
-        names[:] = sorted(set(names) - _OTHER_FORMS)
-        for file in files:
-            if "." not in file:
-                path = Path(folder, file)
-                yield path.relative_to(root).as_posix(), path
+def _below(folder: str, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except OSError:
+        return  # zoneinfo passes over it as well
+    for entry in found:
+        if entry.is_dir():
+            if entry.name not in _OTHER_FORMS:
+                yield from _below(entry.path, f"{prefix}{entry.name}/")
+        elif "." not in entry.name and entry.is_file():
+            yield f"{prefix}{entry.name}", entry
