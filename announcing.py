@@ -22,7 +22,7 @@ from kalends.storage.claims import Skipped
 from kalends.storage.engine import Storage
 from kalends.storage.journal import entries_after
 from kalends.storage.outcomes import Recorded
-from kalends.work import Claim, Ending, Outcome, WrittenOff
+from kalends.work import Begun, Claim, Ending, Outcome, WrittenOff
 
 __all__ = ["Announcer"]
 
@@ -72,17 +72,25 @@ class Announcer:
         claims: Sequence[Claim],
         terminated: Sequence[WrittenOff],
         skipped: Sequence[Skipped] = (),
+        begun: Sequence[Begun] = (),
     ) -> None:
-        """What a transaction has claimed, ended and skipped is durable."""
+        """What a transaction has claimed, ended and skipped is durable. ``begun``: what runs here,
+        of which the ledger need not know yet.
+        """
         if self._notices.wanted(NoticeKind.EXECUTION_CLAIMED):
             for claim in claims:
                 self._execution(NoticeKind.EXECUTION_CLAIMED, claim)
-        if self._notices.wanted(NoticeKind.INSTANTS_SKIPPED):
+        self.skipped(skipped)
+        if terminated and self._notices.wanted(NoticeKind.EXECUTION_ENDED):
+            starts = {(one.execution_id, one.attempt): one.started_us for one in begun}
+            for ended in terminated:
+                self._terminated(ended, starts.get((ended.execution_id, ended.attempt)))
+
+    def skipped(self, skipped: Sequence[Skipped]) -> None:
+        """That these instants do not run is durable."""
+        if skipped and self._notices.wanted(NoticeKind.INSTANTS_SKIPPED):
             for instants in skipped:
                 self._skipped(instants)
-        if self._notices.wanted(NoticeKind.EXECUTION_ENDED):
-            for ended in terminated:
-                self._terminated(ended)
 
     def started(self, claim: Claim, started_us: int) -> None:
         """A job is about to be called."""
@@ -119,14 +127,18 @@ class Announcer:
             details={} if ready_at is None else {"ready_at": from_us(ready_at).isoformat()},
         )
 
-    def cancelled(self, execution: Execution) -> None:
-        """An execution that waited has ended, because somebody asked for it."""
+    def settled(self, execution: Execution, event_name: str | None, job: str | None) -> None:
+        """An execution has got its fate at once, because of what somebody asked for: one that
+        waited was cancelled, one that was to begin now is skipped.
+        """
         if self._notices.wanted(NoticeKind.EXECUTION_ENDED):
             self._notices.tell(
                 Notice(
                     kind=NoticeKind.EXECUTION_ENDED.value,
                     at=self._now(),
                     event_id=execution.event_id,
+                    event_name=event_name,
+                    job=job,
                     execution_id=execution.id,
                     due=execution.due,
                     attempt=len(execution.attempts) or None,
@@ -152,16 +164,24 @@ class Announcer:
                     )
                 )
 
-    def _terminated(self, ended: WrittenOff) -> None:
+    def _terminated(self, ended: WrittenOff, started: int | None) -> None:
+        of = ended.of
+        assert of is not None, "it was a decision of this node"
+        began = of.started_us if started is None else started
         self._notices.tell(
             Notice(
                 kind=NoticeKind.EXECUTION_ENDED.value,
                 at=from_us(ended.ended_us),
                 event_id=ended.event_id,
+                event_name=of.event_name,
+                job=of.job,
                 execution_id=ended.execution_id,
+                due=from_us(of.due),
                 attempt=ended.attempt,
                 fate=Fate.CANCELLED,
                 reason=Reason.OVERLAP,
+                lateness=None if began is None else (began - of.begins_at) / US,
+                duration=None if began is None else max(0, ended.ended_us - began) / US,
             )
         )
 

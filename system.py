@@ -172,7 +172,9 @@ class System:
         nodes = NodeStore(self.ids, self.node, lease, self.machinery.process())
         executions, outcomes = ExecutionStore(), OutcomeStore(dialect, self.ids, self.node)
         events = EventStore(dialect, self.ids, self.node)
-        changing = Changing(self.storage, events, self.clock, self.runner, self._tell_loop)
+        changing = Changing(
+            self.storage, events, self.clock, self.runner, self._tell_loop, self.announcer
+        )
         keepers: dict[str, Any] = {**here, "changing": changing, "tell_loop": self._tell_loop}
         self.tracker = self._cell(
             "execution_tracker",

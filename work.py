@@ -7,7 +7,7 @@ import msgspec
 from kalends.model import Failure, Fate, Reason
 from kalends.retrying import Ask
 
-__all__ = ["Begun", "Claim", "Ending", "Outcome", "Told", "WrittenOff"]
+__all__ = ["Begun", "Claim", "Ending", "Outcome", "Told", "WrittenFor", "WrittenOff"]
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +99,18 @@ class Ending(msgspec.Struct, frozen=True):
     ended_us: int
 
 
+class WrittenFor(msgspec.Struct, frozen=True):
+    """What there is to say of an attempt that was written off, beside that it was."""
+
+    event_name: str
+    job: str
+    due: int
+    begins_at: int
+    """Where it was to begin."""
+    started_us: int | None
+    """As far as the ledger knows."""
+
+
 class WrittenOff(msgspec.Struct, frozen=True):
     """An attempt that has ended in the ledger, while its job may still run."""
 
@@ -106,6 +118,8 @@ class WrittenOff(msgspec.Struct, frozen=True):
     event_id: str
     attempt: int
     ended_us: int
+    of: WrittenFor | None = None
+    """Where this node has ended it by a decision of its own."""
 
     def late_outcome(self) -> Outcome:
         """The word that it does not run."""

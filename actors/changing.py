@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from kalends.announcing import Announcer
 from kalends.clock import Clock, to_us
 from kalends.errors import KalendsError, NotInitialized
 from kalends.futures import Future
@@ -20,8 +21,11 @@ from kalends.jobs.runner import Runner
 from kalends.logs import get_log
 from kalends.messages import ClaimDue, EventsChanged, Message
 from kalends.model import Event
+from kalends.planning import Span
+from kalends.storage.claims import Skipped
 from kalends.storage.engine import Storage
 from kalends.storage.events import EventStore
+from kalends.storage.gaps import hearing_gaps
 from kalends.work import Claim
 
 __all__ = ["Changing"]
@@ -42,12 +46,14 @@ class Changing:
         clock: Clock,
         runner: Runner,
         tell_loop: Callable[[Message], None],
+        announcer: Announcer | None = None,
     ) -> None:
         self._storage = storage
         self._store = store
         self._clock = clock
         self._runner = runner
         self._tell_loop = tell_loop
+        self._announcer = announcer
         self.foreseen_from: int | None = None
         """The loop's word that it looks in time for what is due from this instant on; None where it
         is about to look, or is looking, or has said nothing.
@@ -128,7 +134,13 @@ class Changing:
         now = self._clock.now_us()
         revoked = self._runner.disarm(event_ids)
         answer: Future[tuple[Event, ...]] = Future()
-        first = self._storage.write(lambda db: unit(db, now, revoked))
+        skipped: list[tuple[str, Span]] = []
+
+        def change(db: Any) -> tuple[Event, ...]:
+            with hearing_gaps(skipped):
+                return unit(db, now, revoked)
+
+        first = self._storage.write(change)
 
         def committed(done: Future[tuple[Event, ...]]) -> None:
             if done.error is not None:
@@ -136,6 +148,9 @@ class Changing:
                 answer.resolve(None, done.error)
                 return
             self._runner.forget(revoked)
+            if skipped and self._announcer is not None:
+                names = {event.id: event.name for event in done.value or ()}
+                self._announcer.skipped([Skipped(of, names.get(of), it) for of, it in skipped])
             late = self._runner.disarm(event_ids)
             # What was given back, or waits, may begin now; a pause may end before anything is due.
             self._tell_loop(ClaimDue())

@@ -46,11 +46,14 @@ class Control:
     # -- calling off ---------------------------------------------------------------------------
 
     def cancel(
-        self, message: CancelExecution, on_ended: Callable[[Execution], None]
+        self,
+        message: CancelExecution,
+        on_ended: Callable[[Execution, str | None, str | None], None],
     ) -> Future[Execution]:
         """Mark it, call off what is here, and answer with what has become of it by then.
 
-        ``on_ended`` is called where this ends it in the ledger alone, once that is durable.
+        ``on_ended`` is called where this ends it in the ledger alone, once that is durable, with
+        the names of its event and job.
         """
         now = self._runner.clock.now_us()
         stamp = self._stamp(now, message.author, message.note)
@@ -67,7 +70,7 @@ class Control:
             if done.value is not None and asked[0].held_by is not None:
                 unbegun = self._call_off(message.execution_id)
             elif done.value is not None and asked[0].changed:
-                on_ended(done.value)
+                on_ended(done.value, asked[0].event_name, asked[0].job)
             if unbegun is None:
                 settle(done)
                 return

@@ -226,7 +226,7 @@ class ExecutionTrackerActor(Actor):
     @handles(CancelExecution)
     def cancel(self, message: CancelExecution) -> Future[Execution]:
         """End an execution, or have its job told to stop."""
-        return self._control.cancel(message, self._announcer.cancelled)
+        return self._control.cancel(message, self._announcer.settled)
 
     # -- the lease -----------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ later finds them there."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from kalends.actors.changing import Changing
@@ -34,11 +35,12 @@ from kalends.messages import (
 )
 from kalends.model import Execution, JournalKind
 from kalends.settings import Settings
-from kalends.storage.claims import Claimed, ClaimStore
+from kalends.storage.claims import Claimed, ClaimStore, Skipped
 from kalends.storage.engine import Storage
 from kalends.storage.executions import ExecutionStore
 from kalends.storage.journal import write_entry
 from kalends.storage.manual import Triggered
+from kalends.work import Claim, WrittenOff
 
 __all__ = ["LoopActor"]
 
@@ -125,7 +127,7 @@ class LoopActor(Actor):
         """On the writer's thread, right after the commit and before the next transaction."""
         claimed = done.value
         if claimed is not None:
-            self._announcer.claimed(claimed.claims, claimed.terminated, claimed.skipped)
+            self._announce(claimed.claims, claimed.terminated, claimed.skipped)
             self._runner.submit(claimed.claims)
             # After it: among these may be what was claimed a moment before it had to make way.
             self._runner.write_off(claimed.terminated)
@@ -143,6 +145,15 @@ class LoopActor(Actor):
             self.tell_self(ClaimRefused(str(done.error)))
         elif done.error is not None:
             self.fail(done.error)
+
+    def _announce(
+        self,
+        claims: Sequence[Claim],
+        terminated: Sequence[WrittenOff],
+        skipped: Sequence[Skipped] = (),
+    ) -> None:
+        begun = self._runner.running() if terminated else ()
+        self._announcer.claimed(claims, terminated, skipped, begun)
 
     @handles(DueClaimed)
     def claimed(self, message: DueClaimed) -> None:
@@ -284,7 +295,9 @@ class LoopActor(Actor):
         def committed(done: Future[Execution]) -> None:
             if done.error is not None:
                 return
-            self._announcer.claimed(made[0].claims, made[0].terminated)
+            self._announce(made[0].claims, made[0].terminated)
+            if done.value is not None and done.value.ended_at is not None:
+                self._announcer.settled(done.value, made[0].event_name, made[0].job)
             self._runner.submit(made[0].claims)
             self._runner.write_off(made[0].terminated)
             self._runner.cancel(made[0].told)

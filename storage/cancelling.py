@@ -17,7 +17,7 @@ from kalends.clock import from_us
 from kalends.errors import ExecutionEnded, ExecutionNotFound
 from kalends.model import Fate, JournalKind, Reason
 from kalends.storage.journal import Stamp, note_down
-from kalends.storage.models import CALLED_OFF, ExecutionRow
+from kalends.storage.models import CALLED_OFF, EventRow, ExecutionRow
 from kalends.storage.paging import first_row
 from kalends.storage.prepared import Prepared, hole
 
@@ -25,6 +25,7 @@ __all__ = [
     "CancelAsked", "Mark", "cancel_execution", "end_called_off", "marks_of", "reason_of",
 ]  # fmt: skip
 
+_WHOSE = EventRow.select(EventRow.name, EventRow.job)
 _MARKS = Prepared(
     ExecutionRow.select(ExecutionRow.id, ExecutionRow.cancel).where(
         ExecutionRow.node == hole("node"), CALLED_OFF
@@ -58,6 +59,9 @@ class CancelAsked(msgspec.Struct, frozen=True):
     """The node that is to tell the job; None: the execution has ended."""
     changed: bool = True
     """False where it had been asked for before."""
+    event_name: str | None = None
+    job: str | None = None
+    """Of which event it was, where it was ended here."""
 
 
 def cancel_execution(db: peewee.Database, execution_id: str, stamp: Stamp) -> CancelAsked:
@@ -80,9 +84,11 @@ def cancel_execution(db: peewee.Database, execution_id: str, stamp: Stamp) -> Ca
         raise _ended(execution_id, fate, reason, ended_at)
     if mark == Mark.ASKED:
         return CancelAsked(event_id, node, changed=False)
+    name = job = None
     ExecutionRow.update(cancel=Mark.ASKED).where(ExecutionRow.id == execution_id).execute(db)
     if node is None:
         end_called_off(db, execution_id, Mark.ASKED, now=stamp.now)
+        name, job = first_row(db, _WHOSE.where(EventRow.id == event_id)) or (None, None)
     note_down(
         db,
         JournalKind.EXECUTION_CANCELLED,
@@ -93,7 +99,7 @@ def cancel_execution(db: peewee.Database, execution_id: str, stamp: Stamp) -> Ca
         fate=fate,
         held_by=node,
     )
-    return CancelAsked(event_id, node)
+    return CancelAsked(event_id, node, event_name=name, job=job)
 
 
 def _ended(execution_id: str, fate: str, reason: str | None, ended_at: int) -> ExecutionEnded:

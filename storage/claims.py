@@ -24,7 +24,8 @@ from kalends.storage.accounts import give_back
 from kalends.storage.batch import Batch, BatchWriter
 from kalends.storage.dialect import Dialect
 from kalends.storage.due import DueEvents
-from kalends.storage.gaps import write_gap
+from kalends.storage.event_rows import event_row
+from kalends.storage.gaps import hearing_gaps, write_gap
 from kalends.storage.instants import execution_at, free_instant
 from kalends.storage.journal import Stamp
 from kalends.storage.limits import Rooms
@@ -71,10 +72,10 @@ class Claimed(msgspec.Struct, frozen=True):
 
 
 class Skipped(msgspec.Struct, frozen=True):
-    """Instants of one event that a claim transaction has skipped."""
+    """Instants of one event that a transaction has skipped."""
 
     event_id: str
-    event_name: str
+    event_name: str | None
     span: Span
 
 
@@ -146,9 +147,10 @@ class ClaimStore:
         """
         stamp = Stamp(now=now, ids=self._ids, node=self._node)
         horizon = now + ahead
-        first, resumed = prospects(db, now, horizon), 0
+        first, resumed, paused = prospects(db, now, horizon), 0, list[tuple[str, Span]]()
         if first.pause_over:
-            resumed = end_pauses(db, stamp, limit=limit)
+            with hearing_gaps(paused):
+                resumed = end_pauses(db, stamp, limit=limit)
             first = prospects(db, now, horizon)
         rooms = Rooms(db, self._limits, settled)
         this = _Round(db, Batch(self._node, self._ids, now), rooms, now, settled, first)
@@ -156,6 +158,7 @@ class ClaimStore:
         if first.ready:
             found = ready(db, now=now, horizon=horizon, full=rooms.full(), limit=limit)
         waiting = [one for one in found if not one.makes_way(now)]
+        this.skipped += [Skipped(one, event_row(db, one)[1], span) for one, span in paused]
         this.making_way = {one.event_id for one in found if one.makes_way(now)}
         self._take_all(this, [one for one in waiting if one.limit_name not in self._limits])
         # What waits comes first: where that is more than a batch, what is due has to wait for it,
@@ -278,7 +281,7 @@ class ClaimStore:
             return
         this.rooms.take(policies.concurrency_limit, len(plan.run))
         if plan.others is not Others.STAY:
-            self._carry_out(this, plan.others, event_id, policies)
+            self._carry_out(this, plan.others, columns, policies)
         if plan.run:
             this.begun.add(event_id)
         for span in plan.skipped:
@@ -316,11 +319,13 @@ class ClaimStore:
             this.alike[alike] = decision
         return decision
 
-    def _carry_out(self, this: _Round, others: Others, event_id: str, policies: Policies) -> None:
+    def _carry_out(
+        self, this: _Round, others: Others, columns: Sequence[Any], policies: Policies
+    ) -> None:
         ended = carry_out(
             this.db,
             others,
-            event_id,
+            columns[:3],
             policies,
             node=self._node,
             now=this.now,

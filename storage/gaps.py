@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import peewee
 
 from kalends.ids import IdSource
@@ -12,7 +16,7 @@ from kalends.storage.models import GapRow
 from kalends.storage.paging import first_row, page
 from kalends.storage.rows import GAP_COLUMNS, gap_of
 
-__all__ = ["cut_gap", "list_gaps", "span_until", "split_gap", "write_gap"]
+__all__ = ["cut_gap", "hearing_gaps", "list_gaps", "span_until", "split_gap", "write_gap"]
 
 
 def span_until(rule: DueRule, first: int | None, until: int, reason: str) -> Span | None:
@@ -25,6 +29,22 @@ def span_until(rule: DueRule, first: int | None, until: int, reason: str) -> Spa
     if last is None or last < first:
         return None
     return Span(first, last, rule.count_us(first, last + 1), reason)
+
+
+_HEARD: ContextVar[list[tuple[str, Span]] | None] = ContextVar("gaps_heard", default=None)
+
+
+@contextmanager
+def hearing_gaps(told: list[tuple[str, Span]]) -> Iterator[None]:
+    """Have ``told`` hold what ``write_gap`` records inside, by events: for whoever tells of it once
+    it is durable.
+    """
+    told.clear()  # a transaction that is run again tells again
+    token = _HEARD.set(told)
+    try:
+        yield
+    finally:
+        _HEARD.reset(token)
 
 
 def write_gap(
@@ -43,6 +63,9 @@ def write_gap(
     A span that follows directly on a gap of the same reason and version lengthens that gap: an
     outage that is noticed bit by bit is still one row.
     """
+    heard = _HEARD.get()
+    if heard is not None:
+        heard.append((event_id, span))
     if span.into is None:
         before = rule.previous_us(span.first)
         if before is not None:

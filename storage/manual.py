@@ -37,6 +37,8 @@ class Triggered(msgspec.Struct, frozen=True):
     """What became of the wish, as far as this node has to know."""
 
     execution_id: str
+    event_name: str
+    job: str
     claims: tuple[Claim, ...] = ()
     """The one to run now, where it begins now."""
     told: tuple[str, ...] = ()
@@ -74,8 +76,9 @@ def trigger(
     standing = standing_of(db, event_id, policies, begun=True, room=room, settled=settled)
     # No room is no decision for an instant of a rule, which stays due; this one waits.
     plan = plan_claim(Once(due), policies, due, due, standing) or ClaimPlan((), (), None, (due,))
+    whose = event_id, row["name"], row["job"]
     ended = carry_out(
-        db, plan.others, event_id, policies, node=stamp.node, now=stamp.now, settled=settled
+        db, plan.others, whose, policies, node=stamp.node, now=stamp.now, settled=settled
     )
     batch = Batch(stamp.node, stamp.ids, stamp.now)
     execution_id = _enter(batch, row, due, policies, plan)
@@ -88,7 +91,9 @@ def trigger(
     note_down(
         db, JournalKind.EVENT_TRIGGERED, stamp, event_id, execution_id=execution_id, **evidence
     )
-    return Triggered(execution_id, tuple(batch.claims), ended.told, ended.terminated)
+    return Triggered(
+        execution_id, row["name"], row["job"], tuple(batch.claims), ended.told, ended.terminated
+    )
 
 
 def _policies(text: str, overlap: Overlap | None) -> Policies:

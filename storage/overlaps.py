@@ -20,7 +20,7 @@ from kalends.storage.paging import portions
 from kalends.storage.prepared import Prepared, hole
 from kalends.storage.rows import load_policies
 from kalends.storage.running_on import run_on
-from kalends.work import Outcome, WrittenOff
+from kalends.work import Outcome, WrittenFor, WrittenOff
 
 __all__ = [
     "NOTHING_SETTLED", "QUEUEING", "Ended", "Lines", "Settled", "called_off", "carry_out",
@@ -34,9 +34,14 @@ _MANY = 16
 """From so many events on, one statement for all is cheaper than one for each."""
 _OF_EVENT = (ExecutionRow.event_id == hole("event_id")) & ExecutionRow.ended_at.is_null()
 _BEGUN = Prepared(
-    ExecutionRow.select(ExecutionRow.id, ExecutionRow.node, ExecutionRow.attempt).where(
-        _OF_EVENT, ExecutionRow.attempt > 0
-    )
+    ExecutionRow.select(
+        ExecutionRow.id,
+        ExecutionRow.node,
+        ExecutionRow.attempt,
+        ExecutionRow.due,
+        ExecutionRow.moved_to,
+        ExecutionRow.started_at,
+    ).where(_OF_EVENT, ExecutionRow.attempt > 0)
 )
 _IN_LINE = (
     ExecutionRow.node.is_null()
@@ -81,7 +86,7 @@ class Lines:
         """Executions of an event that have begun and not ended, and who holds them."""
         found = self._begun.get(event_id)
         if found is None:
-            found = [(one, node) for one, node, _ in _BEGUN.rows(db, event_id=event_id)]
+            found = [(one, node) for one, node, *_ in _BEGUN.rows(db, event_id=event_id)]
         return found
 
     def waiting(self, db: peewee.Database, event_id: str, most: int) -> int:
@@ -159,22 +164,23 @@ def standing_of(
 def carry_out(
     db: peewee.Database,
     others: Others,
-    event_id: str,
+    event: Sequence[str],
     policies: Policies,
     *,
     node: str,
     now: int,
     settled: Settled,
 ) -> Ended:
-    """Cancel or terminate what there is of an event. What waits for a further attempt ends at once;
-    what waits for its first one makes way where others are cancelled.
+    """Cancel or terminate what there is of an ``event``: its id, name and job. What waits for a
+    further attempt ends at once; what waits for its first one makes way where others are cancelled.
     """
     if others is Others.STAY:
         return Ended()
+    event_id, name, job = event
     told: list[str] = []
     terminated: list[WrittenOff] = []
     held = []
-    for execution_id, holder, attempt in _BEGUN.rows(db, event_id=event_id):
+    for execution_id, holder, attempt, due, moved_to, started in _BEGUN.rows(db, event_id=event_id):
         if _is_over(settled.get(execution_id), policies):
             continue
         if holder is None:
@@ -184,7 +190,8 @@ def carry_out(
         if others is Others.TERMINATE:
             end_for_newer(db, execution_id, now=now, still_running=True)
             if holder == node:
-                terminated.append(WrittenOff(execution_id, event_id, attempt, now))
+                whose = WrittenFor(name, job, due, moved_to or due, started)
+                terminated.append(WrittenOff(execution_id, event_id, attempt, now, whose))
         else:
             ExecutionRow.update(cancel=Mark.NEWER).where(
                 ExecutionRow.id == execution_id, ExecutionRow.cancel == Mark.NONE
