@@ -173,7 +173,7 @@ class System:
         executions, outcomes = ExecutionStore(), OutcomeStore(dialect, self.ids, self.node)
         events = EventStore(dialect, self.ids, self.node)
         changing = Changing(
-            self.storage, events, self.clock, self.runner, self._tell_loop, self.announcer
+            self.storage, events, self.clock, self.runner, self._tell_loop, self.announcer.skipped
         )
         keepers: dict[str, Any] = {**here, "changing": changing, "tell_loop": self._tell_loop}
         self.tracker = self._cell(

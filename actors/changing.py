@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from kalends.announcing import Announcer
 from kalends.clock import Clock, to_us
 from kalends.errors import KalendsError, NotInitialized
 from kalends.futures import Future
@@ -36,7 +35,8 @@ _log = get_log()
 class Changing:
     """Carries out changes of events; one for all actors, and for all their incarnations.
 
-    ``tell_loop`` tells the loop when something new may be due.
+    ``tell_loop`` tells the loop when something new may be due; ``tell_skipped`` is told what a
+    change has skipped, once that is durable.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class Changing:
         clock: Clock,
         runner: Runner,
         tell_loop: Callable[[Message], None],
-        announcer: Announcer | None = None,
+        tell_skipped: Callable[[Sequence[Skipped]], None] = lambda skipped: None,
     ) -> None:
         self._storage = storage
         self._store = store
         self._clock = clock
         self._runner = runner
         self._tell_loop = tell_loop
-        self._announcer = announcer
+        self._tell_skipped = tell_skipped
         self.foreseen_from: int | None = None
         """The loop's word that it looks in time for what is due from this instant on; None where it
         is about to look, or is looking, or has said nothing.
@@ -148,9 +148,9 @@ class Changing:
                 answer.resolve(None, done.error)
                 return
             self._runner.forget(revoked)
-            if skipped and self._announcer is not None:
+            if skipped:
                 names = {event.id: event.name for event in done.value or ()}
-                self._announcer.skipped([Skipped(of, names.get(of), it) for of, it in skipped])
+                self._tell_skipped([Skipped(of, names.get(of), it) for of, it in skipped])
             late = self._runner.disarm(event_ids)
             # What was given back, or waits, may begin now; a pause may end before anything is due.
             self._tell_loop(ClaimDue())

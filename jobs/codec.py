@@ -317,6 +317,16 @@ def type_name(value: object) -> str:
         return "an unnamed type"
 
 
+def said(error: BaseException) -> str:
+    """The type and message of an exception, storable and short; for a message of ours."""
+    try:
+        words = str.__str__(str(error))
+    except Exception as trouble:  # noqa: BLE001 - __str__ is somebody else's code
+        words = f"(its message cannot be read: {type_name(trouble)})"
+    name = type_name(error)
+    return f"{name}: {clip(storable(clip(words, 600)), 300)}" if words else name
+
+
 def storable(text: str) -> str:
     """The text with what databases refuse (lone surrogates, NUL) written as escapes."""
     if not text.isascii():

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from kalends.clock import SystemClock
 from kalends.errors import KalendsError, ValidationFailed, did_you_mean
+from kalends.jobs.codec import said
 from kalends.jobs.executors.base import Executor, Task
 from kalends.jobs.executors.bounds import ExecutorStatus
-from kalends.jobs.failures import said
 from kalends.jobs.registry import Registry, check_fit
 from kalends.logs import get_log
 from kalends.native import get_ident

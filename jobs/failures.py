@@ -15,13 +15,11 @@ from kalends.logs import get_log
 from kalends.model import Failure, Fate
 from kalends.work import Outcome
 
-__all__ = ["describe_failure", "kinds_of", "log_failure", "said"]
+__all__ = ["describe_failure", "kinds_of", "log_failure"]
 
 _log = get_log()
 _FRAMES = 100
 """How many frames of each traceback are kept: the innermost."""
-_SHORT = 1200
-"""Of this many characters a quarter is the message."""
 _BASES = 100
 """How many classes of an exception's ancestry have names that count."""
 _WHOLE = 100_000
@@ -51,12 +49,6 @@ def describe_failure(error: BaseException, limit: int) -> Failure:
         return _describe(error, limit)
     except BaseException:  # noqa: BLE001 - the job has failed; describing it must not fail too
         return Failure(type=type_name(error), message="(could not be described)")
-
-
-def said(error: BaseException) -> str:
-    """Its type and message, short, for a message of ours."""
-    failure = describe_failure(error, _SHORT)
-    return f"{failure.type}: {failure.message}" if failure.message else failure.type
 
 
 def _describe(error: BaseException, limit: int) -> Failure:

@@ -27,8 +27,7 @@ import msgspec
 import pendulum
 
 from kalends.errors import ValidationFailed, did_you_mean
-from kalends.jobs.codec import clip, storable
-from kalends.jobs.failures import said
+from kalends.jobs.codec import clip, said, storable
 
 __all__ = ["Parameters"]
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from kalends.errors import ValidationFailed
+from kalends.jobs.codec import said
 from kalends.jobs.executors.asyncio import AsyncioExecutor
 from kalends.jobs.executors.base import Executor
 from kalends.jobs.executors.bounds import check_name
 from kalends.jobs.executors.greenlet import GreenletExecutor
 from kalends.jobs.executors.process import ProcessExecutor
 from kalends.jobs.executors.thread import ThreadExecutor
-from kalends.jobs.failures import said
 from kalends.settings import Settings
 
 __all__ = ["choose_executors", "fresh_executors"]
