@@ -18,7 +18,7 @@ import msgspec
 
 from kalends.errors import PayloadTooLarge, ValidationFailed
 
-__all__ = ["MAX_DEPTH", "decode_arguments", "encode_arguments", "encode_result"]
+__all__ = ["MAX_DEPTH", "decode_arguments", "encode_arguments", "encode_result", "said"]
 
 MAX_DEPTH = 64
 """How deep lists and dicts may nest."""
