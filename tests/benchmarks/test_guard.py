@@ -26,16 +26,16 @@ BOUNDS = {
         "commits": 0.05,
         "rows": 2.2,
         "steps": 290.0,
-        "calls": 180.0,
-        "loop": 7500.0,
+        "calls": 165.0,
+        "loop": 6500.0,
     },
     "schedule_event": {
         "statements": 5.5,
         "commits": 1.1,
         "rows": 2.2,
         "steps": 176.0,
-        "calls": 388.0,
-        "loop": 70000.0,
+        "calls": 361.0,
+        "loop": 55000.0,
     },
     "schedule_events, an event": {
         "statements": 0.1,
@@ -43,7 +43,7 @@ BOUNDS = {
         "rows": 1.1,
         "steps": 108.0,
         "calls": 52.0,
-        "loop": 2100.0,
+        "loop": 1600.0,
     },
 }
 
