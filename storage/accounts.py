@@ -114,9 +114,15 @@ def give_back(
     due_again: dict[str, int] = {}
     settled: set[str] = set()
     if status not in PARKED:
-        due_again = _free_plain(db, by_event, node)
-        rest = {one: held for one, held in by_event.items() if one not in due_again}
-        settled = {*due_again, *_leave_open(db, rest, node)}
+        chains = rest = dict(by_event)
+        while freed := _free_last(db, chains, node):  # the one before is the last one then
+            due_again |= freed
+            chains = {
+                one: [claim for claim in rest[one] if claim.due != due or claim.manual]
+                for one, due in freed.items()
+            }
+            rest |= chains
+        settled = _leave_open(db, rest, node)
     for event_id, held in by_event.items():
         if event_id in settled:
             continue
@@ -126,17 +132,17 @@ def give_back(
     return due_again
 
 
-def _free_plain(
+def _free_last(
     db: peewee.Database, by_event: Mapping[str, Sequence[Claim | Held]], node: str
 ) -> dict[str, int]:
-    """The ordinary case, for many events at once: one first attempt each, of the last instant that
-    has a fate, of an event that goes on. The instants due again, by event.
+    """Of many events at once that go on, undo the last claim where it is a first attempt of the
+    last instant that has a fate. The instants due again, by event.
     """
-    asked = {
-        event_id: held[0].due
-        for event_id, held in by_event.items()
-        if len(held) == 1 and held[0].attempt == 1 and not held[0].manual
-    }
+    asked: dict[str, str] = {}
+    for event_id, held in by_event.items():
+        first = [claim for claim in held if claim.attempt == 1 and not claim.manual]
+        if first:
+            asked[event_id] = max(first, key=lambda claim: claim.due).id
     last = ExecutionRow.select(fn.MAX(ExecutionRow.due)).where(
         ExecutionRow.event_id == EventRow.id, ExecutionRow.manual == 0
     )
@@ -147,7 +153,7 @@ def _free_plain(
             ExecutionRow.select(ExecutionRow.id, ExecutionRow.event_id, ExecutionRow.due)
             .join(EventRow, on=(EventRow.id == ExecutionRow.event_id))
             .where(
-                ExecutionRow.id.in_([by_event[event_id][0].id for event_id in portion]),
+                ExecutionRow.id.in_([asked[event_id] for event_id in portion]),
                 ExecutionRow.attempt == 1,
                 ExecutionRow.node == node,
                 ExecutionRow.ended_at.is_null(),
@@ -173,21 +179,16 @@ def _free_plain(
 def _leave_open(
     db: peewee.Database, by_event: Mapping[str, Sequence[Claim | Held]], node: str
 ) -> set[str]:
-    """The other ordinary case: nothing of the event is a first attempt of an instant of its rule,
-    and it goes on. Its executions stay open; the events that this was all of.
+    """Leave open, to be attempted by whoever claims next, what many events have; the events that
+    go on, for the others are another matter.
     """
-    asked = {
-        event_id: held
-        for event_id, held in by_event.items()
-        if all(claim.attempt > 1 or claim.manual for claim in held)
-    }
     going_on: set[str] = set()
-    for portion in portions(list(asked)):
+    for portion in portions(list(by_event)):
         living = EventRow.select(EventRow.id).where(
             EventRow.id.in_(portion), EventRow.status.in_(_GOING_ON)
         )
         going_on.update(event_id for (event_id,) in list(living.tuples().execute(db)))
-    attempts = {claim.id: claim.attempt for one in going_on for claim in asked[one]}
+    attempts = {claim.id: claim.attempt for one in going_on for claim in by_event[one]}
     for ids in portions(list(attempts)):
         mine = (
             ExecutionRow.id.in_(ids) & (ExecutionRow.node == node) & ExecutionRow.ended_at.is_null()
