@@ -157,8 +157,10 @@ def logbook_here() -> Logbook | None:
 def enter(context: ExecutionContext, claim: Claim) -> None:
     """Make ``context`` the current one and bind the log keys, in this ``contextvars.Context``."""
     _current.set(context)
-    for variable, field in _log_variables:
-        variable.set(getattr(claim, field))
+    _EVENT_ID.set(claim.event_id)
+    _EVENT_NAME.set(claim.event_name)
+    _EXECUTION_ID.set(claim.id)
+    _ATTEMPT.set(claim.attempt)
 
 
 _LOG_KEYS = {
@@ -174,14 +176,14 @@ def _bindings(claim: Claim) -> dict[str, Any]:
     return {key: getattr(claim, field) for key, field in _LOG_KEYS.items()}
 
 
-def _find_log_variables() -> tuple[tuple[ContextVar[Any], str], ...]:
+def _log_variables() -> tuple[ContextVar[Any], ...]:
     """The context variables structlog keeps these keys in: setting them is what binding does, at a
     tenth of its cost.
     """
     tokens = Context().run(
         lambda: structlog.contextvars.bind_contextvars(**dict.fromkeys(_LOG_KEYS))
     )
-    return tuple((token.var, _LOG_KEYS[key]) for key, token in tokens.items())
+    return tuple(tokens[key].var for key in _LOG_KEYS)
 
 
-_log_variables = _find_log_variables()
+_EVENT_ID, _EVENT_NAME, _EXECUTION_ID, _ATTEMPT = _log_variables()

@@ -123,7 +123,8 @@ class Holdings:
 
     def forget(self, claims: Iterable[Claim]) -> None:
         """Count them as held no longer."""
-        self._disarmed.difference_update((claim.id, claim.attempt) for claim in claims)
+        if self._disarmed:
+            self._disarmed.difference_update((claim.id, claim.attempt) for claim in claims)
 
     # -- looking -------------------------------------------------------------------------------
 

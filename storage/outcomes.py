@@ -164,9 +164,10 @@ class OutcomeStore:
         )
 
     def _succeed(self, work: _Recording, outcomes: Sequence[Outcome]) -> None:
+        succeeded = Fate.SUCCEEDED.value
         rows = [
             (
-                outcome.fate.value,
+                succeeded,
                 outcome.started_us,
                 outcome.ended_us,
                 outcome.result,
