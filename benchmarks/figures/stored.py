@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import apsw
 from peers.kalends_sqlite import make_scheduler
@@ -18,6 +18,8 @@ from kalends import every
 __all__ = ["US", "build_history", "multiply_events", "store_events"]
 
 US = 1_000_000
+_BESIDE = timedelta(seconds=1)
+"""Between the instants of two events, which leaves room for a thousand copies of each."""
 _ID = "printf('%08x-%04x-7%03x-8%03x-%012x', {ms} >> 16, {ms} & 65535, {low} % 4096, {low} / 4096, {low})"  # noqa: E501
 """An id of version 7: sorted by its milliseconds."""
 
@@ -25,25 +27,30 @@ _ID = "printf('%08x-%04x-7%03x-8%03x-%012x', {ms} >> 16, {ms} & 65535, {low} % 4
 def store_events(file: str, count: int, *, period: float = 86_400.0 * 30) -> None:
     """``count`` repeating events that are due in a month."""
     first = min(count, 1000)
+    anchor = datetime.fromtimestamp(int(time.time() - period / 3), UTC)
     with make_scheduler(file) as scheduler:
         scheduler.schedule_events(
-            {"job": "idle", "trigger": every(seconds=period)} for _ in range(first)
+            {"job": "idle", "trigger": every(seconds=period, anchor=anchor + number * _BESIDE)}
+            for number in range(first)
         )
     multiply_events(file, count // first)
 
 
 def multiply_events(file: str, times: int) -> None:
-    """Make ``times`` events of each one that is stored."""
+    """Make ``times`` events of each one that is stored, each due a millisecond after the other."""
     connection = _hasty(file)
     columns = [row[1] for row in connection.execute("PRAGMA table_info(events)")]
-    kept = ", ".join(column for column in columns if column not in ("id", "name"))
+    shifted = ("id", "name", "trigger", "next_due")
+    kept = ", ".join(column for column in columns if column not in shifted)
     now, low = int(time.time() * 1000), "(row_number() OVER ())"
     made = _ID.format(ms=now, low=low)
     with connection:
         connection.execute(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"  # noqa: S608
-            f"INSERT INTO events (id, name, {kept}) "
-            f"SELECT {made}, name || '-' || i, {kept} FROM n, (SELECT * FROM events) WHERE i < ?",
+            f"INSERT INTO events (id, name, trigger, next_due, {kept}) "
+            f"SELECT {made}, name || '-' || i, "
+            "replace(trigger, 'Z\"', printf('.%03dZ\"', i)), next_due + i * 1000, "
+            f"{kept} FROM n, (SELECT * FROM events) WHERE i < ?",
             (times, times),
         ).fetchall()
     _settle(connection)
