@@ -67,7 +67,13 @@ def fresh_executors(models: Mapping[str, Executor]) -> dict[str, Executor]:
             raise ValidationFailed(
                 f"fresh() of executor {name!r} raised {said(error)}", path=f"executors.{name}"
             ) from error
-        _check(name, made[name])
+        try:
+            _check(name, made[name])
+        except ValidationFailed as error:
+            raise ValidationFailed(
+                f"fresh() of executor {name!r} gave no executor: {error.message}",
+                path=f"executors.{name}",
+            ) from None
     return made
 
 

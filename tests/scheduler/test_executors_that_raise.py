@@ -107,7 +107,7 @@ def ended(scheduler: Scheduler, until: Until, execution: Any) -> Any:
     ("kind", "says"),
     [
         (NotFresh, r"fresh\(\) of executor 'own' raised RuntimeError: no other one"),
-        (FreshNothing, r"'own' has none"),
+        (FreshNothing, r"fresh\(\) of executor 'own' gave no executor"),
         (NoStart, r"start\(\) of executor 'own' raised RuntimeError: no start of mine"),
     ],
 )
