@@ -20,6 +20,7 @@ This module is imported in every worker, before the modules of any job.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import multiprocessing
 import os
@@ -89,7 +90,7 @@ class _Worker:
         self._answers = answers
         self._told = told
         self._pid = os.getpid()
-        self._door = _identity(answers)
+        self._door = _identity(answers.fileno())
         self._context = copy_context()
         self._messenger = Messenger(self.send)
 
@@ -135,7 +136,7 @@ class _Worker:
 
     def send(self, message: Greeting | Message) -> None:
         """Tell the host; where the channel is not there any more the process ends."""
-        if _identity(self._answers) != self._door:
+        if _identity(self._answers.fileno()) != self._door:
             os._exit(CHANNEL_LOST)
         try:
             self._answers.send_bytes(encode(message))
@@ -169,12 +170,12 @@ class _Run:
         return self._book
 
 
-def _identity(channel: Connection) -> tuple[int, int] | None:
-    """What the channel's number stands for; None: nothing."""
+def _identity(number: int) -> tuple[int, int] | None:
+    """What the number of a file stands for; None: nothing."""
     if sys.platform == "win32":
-        return (0, channel.fileno())
+        return (0, number)
     try:
-        found = os.fstat(channel.fileno())
+        found = os.fstat(number)
     except OSError:
         return None
     return (found.st_dev, found.st_ino)
@@ -201,13 +202,18 @@ def _end_with_host(host: int | None) -> None:
             if os.getppid() != host:
                 os._exit(1)
             return
-    NativeThread(_watch_host, "kalends-watch").start()
-
-
-def _watch_host() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
-        wait([parent.sentinel])
+        door = parent.sentinel
+        identity = _identity(door)
+        NativeThread(lambda: _watch_host(door, identity), "kalends-watch").start()
+
+
+def _watch_host(door: int, identity: tuple[int, int] | None) -> None:
+    """End with the host, whose end opens the door. One that a job has closed tells nothing."""
+    with contextlib.suppress(OSError, ValueError):
+        wait([door])
+    if _identity(door) == identity:
         os._exit(1)
 
 

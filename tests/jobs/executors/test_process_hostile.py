@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kalends.jobs.executors import process_worker
 from kalends.model import Fate
 
 LIMIT = 600 * 2**20
@@ -132,6 +133,21 @@ def test_a_job_that_closes_all_files_has_failed(processes: Callable[..., Any]) -
     assert outcome.fate is Fate.FAILED
     assert "the channel for its answer was closed" in outcome.error.message
     goes_on(made)
+
+
+def test_a_watch_over_the_host_whose_file_a_job_has_closed_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr("kalends.jobs.executors.process_worker.os._exit", ended.append)
+    door, host = os.pipe()
+    identity = process_worker._identity(door)
+    os.close(host)
+    process_worker._watch_host(door, identity)
+    assert ended == [1]
+    os.close(door)
+    process_worker._watch_host(door, identity)
+    assert ended == [1]
 
 
 def test_a_job_that_closes_all_files_and_goes_on_is_killed(
