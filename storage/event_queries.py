@@ -10,7 +10,7 @@ from peewee import OP, Context, Expression, Node, Value, fn
 
 from kalends.clock import MAX_US
 from kalends.errors import ValidationFailed, did_you_mean
-from kalends.model import Event, Page
+from kalends.model import Event, EventStatus, Page
 from kalends.queries import EventQuery
 from kalends.storage.models import LIVING_EVENTS, EventRow, TagRow
 from kalends.storage.paging import first_row, page
@@ -19,7 +19,7 @@ from kalends.storage.rows import EVENT_COLUMNS, event_of
 __all__ = ["SORT_KEYS", "count_events", "filtered", "list_events"]
 
 SORT_KEYS: dict[str, Any] = {
-    "created_at": EventRow.created_at,
+    "created_at": EventRow.id,  # ids grow as events are created
     "updated_at": EventRow.updated_at,
     "name": EventRow.name,
     "next_due": fn.COALESCE(EventRow.next_due, MAX_US + 1),
@@ -33,7 +33,7 @@ def list_events(db: peewee.Database, query: EventQuery) -> Page[Event]:
         raise ValidationFailed(
             f"sort cannot be {query.sort!r}{did_you_mean(query.sort, SORT_KEYS)}", path="sort"
         )
-    keys = [SORT_KEYS[query.sort], EventRow.id]
+    keys = _keys(query)
     select = filtered(EventRow.select(*EVENT_COLUMNS, *keys), query)
     return page(
         db,
@@ -45,6 +45,15 @@ def list_events(db: peewee.Database, query: EventQuery) -> Page[Event]:
         cursor=query.cursor,
         make=event_of,
     )
+
+
+def _keys(query: EventQuery) -> list[Any]:
+    """What it is sorted by; where all have something due, as the index has it."""
+    if query.sort == "created_at":
+        return [EventRow.id]
+    if query.sort == "next_due" and query.status is EventStatus.ACTIVE:
+        return [EventRow.next_due, EventRow.id]
+    return [SORT_KEYS[query.sort], EventRow.id]
 
 
 def count_events(db: peewee.Database, query: EventQuery) -> int:

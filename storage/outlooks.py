@@ -96,6 +96,10 @@ def _waiting(db: peewee.Database, query: EventQuery) -> Iterator[tuple[int, Next
     """Executions that nobody holds, by when they may begin."""
     events = msgspec.structs.replace(query, status=None, due_until=None)
     ready_at = ExecutionRow.ready_at
+    # Said so that no index of events is of use: what waits is few, and comes by its own.
+    goes_on: Any = EventRow.status.concat("").in_(
+        (EventStatus.ACTIVE.value, EventStatus.COMPLETED.value)
+    )
     select = (
         filtered(
             ExecutionRow.select(
@@ -108,7 +112,7 @@ def _waiting(db: peewee.Database, query: EventQuery) -> Iterator[tuple[int, Next
             ExecutionRow.node.is_null(),
             ExecutionRow.ended_at.is_null(),
             ready_at.is_null(False),
-            EventRow.status.in_((EventStatus.ACTIVE.value, EventStatus.COMPLETED.value)),
+            goes_on,
         )
         .order_by(ready_at, ExecutionRow.id)
         .limit(query.limit)

@@ -130,10 +130,16 @@ def _executions(
     in_turn = ExecutionRow.batch.is_null(False) & ExecutionRow.node.is_null()
     query = (
         ExecutionRow.select(*_OPEN_COLUMNS)
-        .join(EventRow, on=(EventRow.id == ExecutionRow.event_id))
+        # CROSS: SQLite keeps the order of such a join. What is open is few, events may be many.
+        .join(EventRow, JOIN.CROSS)
         .switch(ExecutionRow)
         .join(NodeRow, JOIN.LEFT_OUTER, on=(NodeRow.id == ExecutionRow.node))
-        .where(ExecutionRow.ended_at.is_null(), ready_at < before, ~in_turn)
+        .where(
+            ExecutionRow.ended_at.is_null(),
+            ready_at < before,
+            ~in_turn,
+            EventRow.id == ExecutionRow.event_id,
+        )
     )
     for row in query.tuples().iterator(db):
         item = _Open(*row)

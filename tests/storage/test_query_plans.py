@@ -242,6 +242,32 @@ def test_what_is_next_and_what_is_overdue_is_found_by_index(
     check(found, "events_due", "events_pause_ends", "executions_open", walks=1)  # the few nodes
 
 
+def test_what_waits_or_is_overdue_is_not_looked_for_event_by_event(ledger: Ledger) -> None:
+    ledger.create(*(ledger.definition(every(seconds=10)) for _ in range(20)))
+    steps = []
+    with _seen(ledger.db.connection()) as seen:
+        query = EventQuery(status=EventStatus.ACTIVE, due_until=ledger.now + 99 * US)
+        ledger.run(next_runs, query, now=ledger.now)
+        ledger.run(find_overdue, now=ledger.now, grace=0, limit=10)
+    for sql, values in seen:
+        if sql.lstrip().upper().startswith("SELECT") and "executions" in sql:
+            steps += ledger.db.connection().execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
+    found = [step[3] for step in steps]
+    check(found, "executions_unowned", "executions_open")
+    assert [step for step in found if "INDEX events_" in step] == []
+
+
+def test_a_page_of_the_newest_events_or_of_what_is_due_next_is_read_and_no_more(
+    plans: Callable[..., list[str]],
+) -> None:
+    for descending in (True, False):
+        check(plans(list_events, EventQuery(limit=5, descending=descending)), walks=1)
+        soon = EventQuery(
+            limit=5, status=EventStatus.ACTIVE, sort="next_due", descending=descending
+        )
+        check(plans(list_events, soon), "events_due")
+
+
 def test_what_an_application_declares_is_found_by_index(
     ledger: Ledger, plans: Callable[..., list[str]]
 ) -> None:
