@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pendulum
@@ -298,6 +298,15 @@ def test_a_virtual_scheduler_beside_a_world_of_another_is_a_second_node(
     assert first.count_executions(fate="succeeded") == 12
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C as Python has it: what runs in a shell's background has been told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_the_test_and_no_actor(make: Any) -> None:
     scheduler = make()
     scheduler.registry.register(lambda: signal.raise_signal(signal.SIGINT), "interrupt")
@@ -311,6 +320,7 @@ def test_an_interrupt_ends_the_test_and_no_actor(make: Any) -> None:
     assert fates(scheduler) == [(10.0, "succeeded")]
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_interrupt_strikes_what_blocks(make: Any) -> None:
     scheduler = make()
 
