@@ -177,7 +177,9 @@ def test_a_loop_that_was_closed_takes_nothing_with_it() -> None:
     loop.run_until_complete(ask())
     loop.close()
     notices.tell(notice(1))
-    assert numbers([mine.get(1)]) == [1]
+    heard = mine.get(1)
+    assert heard is not None
+    assert numbers([heard]) == [1]
     assert (mine.dropped, len(waits)) == (0, 1)  # it is still there
 
 
