@@ -35,9 +35,12 @@ SELECT pg_terminate_backend(session.pid)
    AND holds.database = session.datid AND session.datname = current_database()
    AND holds.classid = %s::bigint::oid AND holds.objid::bigint = hashtext(%s)::bigint & 4294967295
    AND session.usename = current_user AND session.wait_event_type = 'Client'
+   AND session.state = 'active'
    AND clock_timestamp() - session.state_change > make_interval(secs => %s)
 """
-"""Ends the session that holds a schema's lock, where its client has kept it waiting for so long."""
+"""Ends the session that holds a schema's lock, where its client has kept it waiting for so long in
+the middle of a statement. Between statements the session's own time-out counts.
+"""
 OLDEST_SERVER = 140_000
 MIGRATIONS: dict[int, Callable[[peewee.Database], None]] = {}
 """``MIGRATIONS[n]`` turns version n - 1 into version n, on PostgreSQL. Empty: it has had no other

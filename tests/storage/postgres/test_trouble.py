@@ -53,11 +53,8 @@ def test_a_connection_that_broke_while_it_was_idle_is_made_anew_unnoticed(
 ) -> None:
     storage = open_postgres()
     storage.write(put("a")).get(timeout=WAIT)
-    for pid in (
-        storage.write(sessions).get(timeout=WAIT),
-        storage.read(sessions).get(timeout=WAIT),
-    ):
-        end_session(postgres, pid, until)
+    for ask in (storage.write, storage.read):
+        end_session(postgres, ask(sessions).get(timeout=WAIT), until)
     storage.write(put("b")).get(timeout=WAIT)
     assert (get(storage, "a"), get(storage, "b")) == ("1", "1")
     assert storage.health.reason is None
@@ -281,6 +278,27 @@ def test_one_who_works_while_others_wait_is_left_alone(
     somebody.execute("COMMIT")
     writing.get(timeout=WAIT)
     assert storage.health.reason is None
+
+
+def test_one_with_a_long_lease_may_reckon_for_longer_than_the_leases_of_others_allow(
+    open_postgres: Open,
+) -> None:
+    slow, hasty = open_postgres(lease=60.0), open_postgres(lease=1.0)
+    begun, may_end = threading.Event(), threading.Event()
+
+    def reckon(db: peewee.Database) -> None:
+        assert not begun.is_set(), "it was cut off"
+        begun.set()
+        assert may_end.wait(WAIT)
+
+    reckoning = slow.write(reckon)
+    assert begun.wait(WAIT)
+    writing = hasty.write(put("a"))
+    with pytest.raises(TimeoutError):
+        writing.get(timeout=2.5)  # twice as long as it waits before it looks who holds the lock
+    may_end.set()
+    reckoning.get(timeout=WAIT)
+    writing.get(timeout=WAIT)
 
 
 def test_one_who_is_cut_off_again_and_again_is_refused_and_the_others_are_not(
