@@ -244,9 +244,9 @@ class ExecutionTrackerActor(Actor):
         self.after(self._lease / 3, message)
 
     def _beat(self, enter: Callable[..., object]) -> Future[Rescue]:
-        now = self._clock.now_us()
-
         def unit(db: Any) -> Rescue:
+            # Not before its turn has come: others may have claimed and begun what it ends.
+            now = self._clock.now_us()
             enter(db, now=now)
             return self._nodes.rescue(db, now=now)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 from kalends import StorageUnavailable, every, once
 from kalends.actors.exits import Crash
 from kalends.actors.loop import LoopActor
+from kalends.clock import to_us
 from kalends.futures import Future, failed
 from kalends.model import Fate
+from kalends.storage.nodes import NodeStore
 from kalends.storage.outcomes import OutcomeStore
 from kalends.work import Outcome
 
@@ -118,6 +121,40 @@ def test_the_lease_is_renewed_and_given_up_at_the_end(
     virtual.scheduler.shutdown()
     assert leases(virtual) == []
     assert [entry.node for entry in _stopped(virtual)] == [node]
+
+
+def test_a_rescue_that_had_to_wait_is_of_the_time_at_which_its_turn_has_come(
+    virtual: Any, monkeypatch: pytest.MonkeyPatch, until: Callable[..., Any]
+) -> None:
+    storage = virtual.system.storage
+    begun, may_end = threading.Event(), threading.Event()
+    queued: list[Any] = []
+    rescued: list[int] = []
+    write, rescue = storage.write, NodeStore.rescue
+
+    def written(unit: Any) -> Any:
+        future = write(unit)
+        queued.append(unit)
+        return future
+
+    def seen(self: NodeStore, db: Any, *, now: int) -> Any:
+        rescued.append(now)
+        return rescue(self, db, now=now)
+
+    def gate(db: Any) -> None:
+        begun.set()
+        assert may_end.wait(20)
+
+    storage.write(gate)
+    assert begun.wait(20)
+    monkeypatch.setattr(storage, "write", written)
+    monkeypatch.setattr(NodeStore, "rescue", seen)
+    virtual.clock.advance(6)
+    until(lambda: queued)
+    virtual.clock.advance(3)
+    may_end.set()
+    until(lambda: rescued)
+    assert rescued[0] == to_us(START.add(seconds=9), "now")
 
 
 def _stopped(virtual: Any) -> list[Any]:
