@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import apsw
-from peers.catalogue import PEERS
+from peers.catalogue import PEERS, Peer
 
 __all__ = ["environment"]
 
@@ -30,9 +30,14 @@ def environment() -> dict[str, str]:
         "SQLite": f"{apsw.sqlite_lib_version()} (Kalends), {sqlite3.sqlite_version} (peers)",
     }
     facts |= {name: importlib.metadata.version(name) for name in _OURS if _installed(name)}
-    facts |= {peer.title: peer.version for peer in PEERS.values() if peer.version and peer.needs}
+    facts |= {_named(peer): peer.version for peer in PEERS.values() if peer.version and peer.needs}
     commit = _commit()
     return facts | ({"commit": commit} if commit else {})
+
+
+def _named(peer: Peer) -> str:
+    """The peer; or what ours needs beside itself."""
+    return peer.needs if peer.needs and peer.title == "Kalends" else peer.title
 
 
 def _installed(name: str) -> bool:
