@@ -18,13 +18,15 @@ from kalends.storage.rows import EVENT_COLUMNS, event_of
 
 __all__ = ["SORT_KEYS", "count_events", "filtered", "list_events"]
 
-SORT_KEYS: dict[str, Any] = {
-    "created_at": EventRow.id,  # ids grow as events are created
-    "updated_at": EventRow.updated_at,
-    "name": EventRow.name,
-    "next_due": fn.COALESCE(EventRow.next_due, MAX_US + 1),
+SORT_KEYS: dict[str, list[Any]] = {
+    "created_at": [EventRow.id],  # ids grow as events are created
+    "updated_at": [EventRow.updated_at, EventRow.id],
+    "name": [EventRow.name, EventRow.id],
+    "next_due": [fn.COALESCE(EventRow.next_due, MAX_US + 1), EventRow.id],
 }
 """What events may be sorted by; events with nothing due come last by ``next_due``."""
+_ALL_DUE = [EventRow.next_due, EventRow.id]
+"""The same order where each has something due, as the index has it."""
 
 
 def list_events(db: peewee.Database, query: EventQuery) -> Page[Event]:
@@ -33,7 +35,8 @@ def list_events(db: peewee.Database, query: EventQuery) -> Page[Event]:
         raise ValidationFailed(
             f"sort cannot be {query.sort!r}{did_you_mean(query.sort, SORT_KEYS)}", path="sort"
         )
-    keys = _keys(query)
+    all_due = query.sort == "next_due" and query.status is EventStatus.ACTIVE
+    keys = _ALL_DUE if all_due else SORT_KEYS[query.sort]
     select = filtered(EventRow.select(*EVENT_COLUMNS, *keys), query)
     return page(
         db,
@@ -45,15 +48,6 @@ def list_events(db: peewee.Database, query: EventQuery) -> Page[Event]:
         cursor=query.cursor,
         make=event_of,
     )
-
-
-def _keys(query: EventQuery) -> list[Any]:
-    """What it is sorted by; where all have something due, as the index has it."""
-    if query.sort == "created_at":
-        return [EventRow.id]
-    if query.sort == "next_due" and query.status is EventStatus.ACTIVE:
-        return [EventRow.next_due, EventRow.id]
-    return [SORT_KEYS[query.sort], EventRow.id]
 
 
 def count_events(db: peewee.Database, query: EventQuery) -> int:
