@@ -7,13 +7,13 @@ is the jobs' word, the ledger the scheduler's: neither is believed without the o
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+from tests.listing import every_one
 
 from kalends import Delivery, Event, Execution, Fate, Reason, Scheduler
 
-__all__ = ["Log", "check", "every_one"]
+__all__ = ["Log", "check"]
 
 
 class Log:
@@ -90,15 +90,3 @@ def _match_runs(event: Event, execution: Execution, log: Log) -> None:
         assert execution.fate is Fate.LOST
     if event.policies.delivery is Delivery.AT_MOST_ONCE:
         assert len(numbers) <= 1
-
-
-def every_one(ask: Callable[..., Any], **query: Any) -> list[Any]:
-    """All items of a list, page by page."""
-    found: list[Any] = []
-    cursor = None
-    while True:
-        page = ask(**query, limit=1000, cursor=cursor)
-        found += page.items
-        cursor = page.cursor
-        if cursor is None:
-            return found

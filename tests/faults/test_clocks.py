@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pendulum
 import pytest
+from tests.listing import every_one
 
 from kalends import Registry, cron, every, once
 from kalends.testing import VirtualScheduler
@@ -30,19 +30,9 @@ class World:
 
     def rows(self) -> int:
         """Executions and gaps."""
-        return len(self.all(self.scheduler.list_executions)) + len(
-            self.all(self.scheduler.list_gaps)
+        return len(every_one(self.scheduler.list_executions)) + len(
+            every_one(self.scheduler.list_gaps)
         )
-
-    def all(self, ask: Any, **query: Any) -> list[Any]:
-        found: list[Any] = []
-        cursor = None
-        while True:
-            page = ask(**query, limit=1000, cursor=cursor)
-            found += page.items
-            cursor = page.cursor
-            if cursor is None:
-                return found
 
     def adds_up(self) -> None:
         """The ledger is whole, and no instant has run twice."""
@@ -50,11 +40,11 @@ class World:
         assert [item.words for item in found.violations] == []
         ran = [
             (item.event_id, item.due)
-            for item in self.all(self.scheduler.list_executions, fate="succeeded")
+            for item in every_one(self.scheduler.list_executions, fate="succeeded")
         ]
         assert len(ran) == len(set(ran))
-        if not self.all(self.scheduler.list_journal, kind="clock_jumped"):
-            begun = self.all(self.scheduler.list_executions, fate="succeeded")
+        if not every_one(self.scheduler.list_journal, kind="clock_jumped"):
+            begun = every_one(self.scheduler.list_executions, fate="succeeded")
             assert all(item.started_at >= item.due for item in begun), "never before its instant"
 
 
@@ -72,7 +62,7 @@ def test_a_jump_costs_a_few_rows_and_runs_nothing_twice(world: World, seconds: f
     world.scheduler.jump(seconds)
     world.scheduler.advance(120)
     assert world.rows() - before <= 8, "what was missed is counted, not walked"
-    assert len(world.all(world.scheduler.list_journal, kind="clock_jumped")) == 1
+    assert len(every_one(world.scheduler.list_journal, kind="clock_jumped")) == 1
     world.adds_up()
 
 
@@ -100,8 +90,8 @@ def test_a_suspension_is_caught_up_with_like_an_outage(world: World, seconds: fl
     world.scheduler.advance(600)
     world.scheduler.clock.suspend(seconds)
     world.scheduler.advance(120)
-    assert world.all(world.scheduler.list_journal, kind="clock_jumped") == []
-    assert len(world.all(world.scheduler.list_journal, kind="suspended")) == 1
+    assert every_one(world.scheduler.list_journal, kind="clock_jumped") == []
+    assert len(every_one(world.scheduler.list_journal, kind="suspended")) == 1
     event = world.scheduler.list_events(name="minutes").items[0]
     assert event.next_due is not None
     assert event.next_due > world.scheduler.now

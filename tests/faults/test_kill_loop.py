@@ -14,8 +14,9 @@ from pathlib import Path
 
 import apsw
 import pytest
-from tests.faults.chronos import Log, check, every_one
+from tests.faults.chronos import Log, check
 from tests.faults.conftest import run_program
+from tests.listing import every_one
 
 from kalends import Registry, Scheduler
 from kalends.testing.probing import StorageStep

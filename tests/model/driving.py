@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pendulum
+from tests.listing import every_one
 from tests.model.accounts import Account, BackfillAccount, Ids, span, until, wanted, where
 from tests.model.parts import US
 from tests.model.worlds import RandomWorld, Step
@@ -204,7 +205,7 @@ class Real:
 
     def cancel_execution(self, step: Step) -> None:
         ask = self.at_hand.list_executions
-        found = _all(ask, event_id=self.ids[step.event], descending=False)
+        found = every_one(ask, event_id=self.ids[step.event], descending=False)
         line = [execution for execution in found if execution.ended_at is None]
         if line:
             one = line[step.values["place"] % len(line)]
@@ -222,7 +223,7 @@ class Real:
         """Whatever chance depends on."""
         found: Ids = dict(self.ids.items())
         for name, event_id in self.ids.items():
-            for execution in _all(self.scheduler.list_executions, event_id=event_id):
+            for execution in every_one(self.scheduler.list_executions, event_id=event_id):
                 found[name, to_us(execution.due)] = execution.id
         return found
 
@@ -251,7 +252,7 @@ class Real:
         fates: dict[int, tuple[str, str | None]] = {}
         attempts: dict[int, list[str]] = {}
         manual: list[tuple[str, str | None]] = []
-        for execution in _all(scheduler.list_executions, event_id=event_id, descending=False):
+        for execution in every_one(scheduler.list_executions, event_id=event_id, descending=False):
             told = (_begun_or_not(execution.fate), _word(execution.reason))
             if execution.manual:
                 manual.append(told)
@@ -261,7 +262,7 @@ class Real:
             fates[at] = told
             if execution.attempts:
                 attempts[at] = [_begun_or_not(item.outcome) for item in execution.attempts]
-        for gap in _all(scheduler.list_gaps, event_id=event_id):
+        for gap in every_one(scheduler.list_gaps, event_id=event_id):
             for instant in self._instants(gap):
                 at = to_us(instant)
                 assert at not in fates
@@ -282,17 +283,6 @@ class Real:
         found = list(rule.between(gap.first, gap.last.add(microseconds=1)))
         assert len(found) == gap.count
         return found
-
-
-def _all(ask: Callable[..., Any], **query: Any) -> list[Any]:
-    found: list[Any] = []
-    cursor = None
-    while True:
-        page = ask(**query, limit=1000, cursor=cursor)
-        found += page.items
-        cursor = page.cursor
-        if cursor is None:
-            return found
 
 
 def _begun_or_not(fate: Fate) -> str:
