@@ -32,7 +32,7 @@ def one_shots(*, subject: str, count: int, seconds: float) -> dict[str, float]:
         under_test.add_at([begin + chance.random() * seconds for _ in range(count)])
         if time.time() > begin:
             raise TimeoutError("the events were not stored before they were due")
-        until(lambda: len(recording.RAN) >= count, "the last run")
+        until(lambda: len(recording.RAN) >= count, "the last run", patience=30.0)
         return millisecond_percentiles([at - due for due, at in recording.RAN])
 
 

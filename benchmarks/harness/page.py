@@ -135,6 +135,8 @@ def _below(figure: Figure, measured: FigureResult) -> str:
         words.append(f"Settings: {listed}.")
     if measured.missing:
         words.append(f"Not measured: {', '.join(measured.missing)}.")
+    if measured.failures:
+        words.append(f"Failed: {'; '.join(measured.failures)}.")
     if measured.quick:
         words.append("A quick run: its numbers mean nothing.")
     return f"One figure: `tox -e bench -- {figure.name}`. " + " ".join(words)

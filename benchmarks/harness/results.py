@@ -46,6 +46,8 @@ class FigureResult(msgspec.Struct):
     rows: list[Row] = []
     missing: list[str] = []
     """Whose software is not installed."""
+    failures: list[str] = []
+    """What peers did not finish."""
 
 
 class Results(msgspec.Struct):

