@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import peewee
 from peewee import OP, Context, Expression, Node, Value, fn
 
@@ -13,7 +15,7 @@ from kalends.errors import ValidationFailed, did_you_mean
 from kalends.model import Event, EventStatus, Page
 from kalends.queries import EventQuery
 from kalends.storage.models import LIVING_EVENTS, EventRow, TagRow
-from kalends.storage.paging import first_row, page
+from kalends.storage.paging import Strand, first_row, page
 from kalends.storage.rows import EVENT_COLUMNS, event_of
 
 __all__ = ["SORT_KEYS", "count_events", "filtered", "list_events"]
@@ -22,11 +24,12 @@ SORT_KEYS: dict[str, list[Any]] = {
     "created_at": [EventRow.id],  # ids grow as events are created
     "updated_at": [EventRow.updated_at, EventRow.id],
     "name": [EventRow.name, EventRow.id],
-    "next_due": [fn.COALESCE(EventRow.next_due, MAX_US + 1), EventRow.id],
+    "next_due": [EventRow.next_due, EventRow.id],
 }
 """What events may be sorted by; events with nothing due come last by ``next_due``."""
-_ALL_DUE = [EventRow.next_due, EventRow.id]
-"""The same order where each has something due, as the index has it."""
+_NOTHING_DUE = (MAX_US + 1,)
+"""Where those stand in that order."""
+_LIVING = tuple(status for status in EventStatus if status is not EventStatus.DELETED)
 
 
 def list_events(db: peewee.Database, query: EventQuery) -> Page[Event]:
@@ -35,19 +38,33 @@ def list_events(db: peewee.Database, query: EventQuery) -> Page[Event]:
         raise ValidationFailed(
             f"sort cannot be {query.sort!r}{did_you_mean(query.sort, SORT_KEYS)}", path="sort"
         )
-    all_due = query.sort == "next_due" and query.status is EventStatus.ACTIVE
-    keys = _ALL_DUE if all_due else SORT_KEYS[query.sort]
-    select = filtered(EventRow.select(*EVENT_COLUMNS, *keys), query)
+    if query.sort == "next_due":
+        strands = list(_by_next_due(query))
+    else:
+        keys = SORT_KEYS[query.sort]
+        strands = [Strand(filtered(EventRow.select(*EVENT_COLUMNS, *keys), query), keys)]
     return page(
         db,
-        select,
-        keys=keys,
+        *strands,
         kind=f"events:{query.sort}:{int(query.descending)}",
         descending=query.descending,
         limit=query.limit,
         cursor=query.cursor,
         make=event_of,
     )
+
+
+def _by_next_due(query: EventQuery) -> Iterator[Strand]:
+    """The index has each status by itself, and what has nothing due before all others (in SQLite)
+    or behind them.
+    """
+    keys, without = SORT_KEYS["next_due"], [EventRow.id]
+    for status in _LIVING if query.status is None else (query.status,):
+        of_status = msgspec.structs.replace(query, status=status)
+        due = filtered(EventRow.select(*EVENT_COLUMNS, *keys), of_status)
+        rest = filtered(EventRow.select(*EVENT_COLUMNS, *without), of_status)
+        yield Strand(due.where(EventRow.next_due.is_null(False)), keys)
+        yield Strand(rest.where(EventRow.next_due.is_null()), without, _NOTHING_DUE)
 
 
 def count_events(db: peewee.Database, query: EventQuery) -> int:
@@ -69,7 +86,9 @@ def filtered(select: Any, query: EventQuery) -> Any:
         tagged = TagRow.select(TagRow.event_id).where(TagRow.tag == query.tag)
         select = select.where(EventRow.id.in_(tagged))
     if query.name is not None:
-        select = select.where(Expression(EventRow.name, OP.LIKE, _NamePattern(query.name)))
+        plain = not {"*", "?"} & set(query.name)
+        matching = Expression(EventRow.name, OP.LIKE, _NamePattern(query.name))
+        select = select.where(EventRow.name == query.name if plain else matching)
     if query.declared_by is not None:
         select = select.where(EventRow.declared_by == query.declared_by)
     if query.due_from is not None:

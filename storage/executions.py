@@ -16,7 +16,7 @@ from kalends.errors import ExecutionNotFound
 from kalends.model import OPEN_FATES, Attempt, Execution, Fate, Page
 from kalends.queries import ExecutionQuery
 from kalends.storage.models import UNWELL_ROWS, AttemptRow, ExecutionRow
-from kalends.storage.paging import first_row, page
+from kalends.storage.paging import Strand, first_row, page
 from kalends.storage.rows import (
     ATTEMPT_COLUMNS,
     EXECUTION_COLUMNS,
@@ -54,8 +54,7 @@ class ExecutionStore:
         keys = [ExecutionRow.due, ExecutionRow.id]
         found = page(
             db,
-            _filtered(ExecutionRow.select(*_LISTED, *keys), query),
-            keys=keys,
+            Strand(_filtered(ExecutionRow.select(*_LISTED, *keys), query), keys),
             kind=f"executions:{int(query.descending)}",
             descending=query.descending,
             limit=query.limit,

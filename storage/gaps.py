@@ -13,7 +13,7 @@ from kalends.model import Fate, Gap, Page
 from kalends.planning import DueRule, Span
 from kalends.queries import GapQuery
 from kalends.storage.models import GapRow
-from kalends.storage.paging import first_row, page
+from kalends.storage.paging import Strand, first_row, page
 from kalends.storage.rows import GAP_COLUMNS, gap_of
 
 __all__ = ["cut_gap", "hearing_gaps", "list_gaps", "span_until", "split_gap", "write_gap"]
@@ -140,8 +140,7 @@ def list_gaps(db: peewee.Database, query: GapQuery) -> Page[Gap]:
         select = select.where(GapRow.first < query.until)
     return page(
         db,
-        select,
-        keys=[GapRow.last, GapRow.id],
+        Strand(select, [GapRow.last, GapRow.id]),
         kind="gaps",
         descending=True,
         limit=query.limit,

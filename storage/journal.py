@@ -11,7 +11,7 @@ from kalends.ids import IdSource
 from kalends.model import JournalEntry, JournalKind, Page
 from kalends.queries import JournalQuery
 from kalends.storage.models import JournalRow
-from kalends.storage.paging import page
+from kalends.storage.paging import Strand, page
 from kalends.storage.prepared import Prepared, hole
 from kalends.storage.rows import JOURNAL_COLUMNS, dump, journal_of
 
@@ -102,8 +102,7 @@ def list_entries(db: peewee.Database, query: JournalQuery) -> Page[JournalEntry]
         select = select.where(JournalRow.at < query.until)
     return page(
         db,
-        select,
-        keys=[JournalRow.id],
+        Strand(select, [JournalRow.id]),
         kind="journal",
         descending=True,
         limit=query.limit,

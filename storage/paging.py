@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import peewee
@@ -15,7 +16,7 @@ from peewee import Field, ModelSelect, TextField
 from kalends.errors import ValidationFailed
 from kalends.model import Page
 
-__all__ = ["MAX_PAGE", "first_row", "page", "portions"]
+__all__ = ["MAX_PAGE", "Strand", "first_row", "page", "portions"]
 
 T = TypeVar("T")
 MAX_PAGE = 1000
@@ -37,40 +38,76 @@ def first_row(db: peewee.Database, query: Any) -> tuple[Any, ...] | None:
     return rows[0] if rows else None
 
 
+class Strand(NamedTuple):
+    """A query whose rows an index gives in order: all of a list, or what of it is alike.
+
+    ``keys`` (expressions) are selected as its last columns, beyond those that the list reads.
+    ``shared`` are the values of the order's first keys where all of its rows have the same ones.
+    """
+
+    query: ModelSelect[Any]
+    keys: Sequence[Any]
+    shared: tuple[Any, ...] = ()
+
+    def rows(
+        self, db: peewee.Database, after: Sequence[Any] | None, descending: bool, count: int
+    ) -> list[tuple[Any, ...]]:
+        """The first ``count`` rows beyond the key ``after``."""
+        query = self.query
+        if after is not None:
+            alike = len(self.shared)
+            head = tuple(after[:alike])
+            if head == self.shared:
+                query = query.where(_beyond(self.keys, after[alike:], descending))
+            elif (self.shared < head) is not descending:
+                return []
+        order = [key.desc() if descending else key.asc() for key in self.keys]
+        return list(query.order_by(*order).limit(count).tuples().execute(db))
+
+    def key(self, row: Sequence[Any]) -> tuple[Any, ...]:
+        """Where a row stands in the order."""
+        return (*self.shared, *row[-len(self.keys) :])
+
+
 def page(
     db: peewee.Database,
-    query: ModelSelect[Any],
-    *,
-    keys: Sequence[Any],
+    *strands: Strand,
     kind: str,
     descending: bool,
     limit: int,
     cursor: str | None,
     make: Callable[[Sequence[Any]], T],
 ) -> Page[T]:
-    """Run ``query`` ordered by ``keys`` (expressions that together are unique) from ``cursor`` on.
+    """What all strands have beyond ``cursor``, in the order of their keys, which are unique.
 
     ``kind`` names the order; a cursor of another kind, or a mangled one, is ``ValidationFailed``.
-    The keys have to be selected as the last columns of the query, beyond those that ``make`` reads.
+    The first strand has to have all the keys.
     """
     if not 1 <= limit <= MAX_PAGE:
         raise ValidationFailed(f"limit must be from 1 to {MAX_PAGE}", path="limit")
-    if cursor is not None:
-        query = query.where(_beyond(keys, _decode(cursor, kind, keys), descending))
-    order = [key.desc() if descending else key.asc() for key in keys]
-    rows = list(query.order_by(*order).limit(limit + 1).tuples().execute(db))
-    items = tuple(make(row[: -len(keys)]) for row in rows[:limit])
-    last = _encode(kind, rows[limit - 1][-len(keys) :]) if len(rows) > limit else None
-    return Page(items, last)
+    after = None if cursor is None else _decode(cursor, kind, strands[0].keys)
+    found = [
+        (strand.key(row), row[: -len(strand.keys)])
+        for strand in strands
+        for row in strand.rows(db, after, descending, limit + 1)
+    ]
+    if len(strands) > 1:
+        found.sort(key=itemgetter(0), reverse=descending)
+    last = _encode(kind, found[limit - 1][0]) if len(found) > limit else None
+    return Page(tuple(make(row) for _, row in found[:limit]), last)
 
 
 def _beyond(keys: Sequence[Field], values: Sequence[Any], descending: bool) -> Any:
-    """(k1, k2) > (v1, v2), spelled out, since not every dialect compares rows."""
-    condition: Any = None
-    for key, value in zip(reversed(keys), reversed(values), strict=True):
-        further = key < value if descending else key > value
-        condition = further if condition is None else further | ((key == value) & condition)
-    return condition
+    """(k1, k2) > (v1, v2), spelled out, since not every dialect compares rows.
+
+    As ``k1 >= v1 AND (k1 > v1 OR k2 > v2)``: an index is entered at ``v1``.
+    """
+    key, value = keys[0], values[0]
+    further = key < value if descending else key > value
+    if len(keys) == 1:
+        return further
+    rest = _beyond(keys[1:], values[1:], descending)
+    return (key <= value if descending else key >= value) & (further | rest)
 
 
 def _encode(kind: str, values: Sequence[Any]) -> str:

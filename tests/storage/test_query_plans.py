@@ -108,6 +108,29 @@ def test_claiming_does_the_same_in_a_database_without_statistics(ledger: Ledger)
     check([step[3] for step in steps], "events_due", "executions_unowned")
 
 
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("status", [None, EventStatus.ACTIVE, EventStatus.COMPLETED])
+def test_a_page_of_events_by_what_is_next_walks_the_index_of_each_status(
+    ledger: Ledger,
+    plans: Callable[..., list[str]],
+    status: EventStatus | None,
+    descending: bool,
+) -> None:
+    query = EventQuery(sort="next_due", limit=2, status=status, descending=descending)
+    check(plans(list_events, query), "events_due")
+    query = msgspec.structs.replace(query, status=EventStatus.ACTIVE)
+    query = msgspec.structs.replace(query, cursor=ledger.run(list_events, query).cursor)
+    # The second page is entered where it begins.
+    within = "next_due>? AND next_due<?" if descending else "next_due>?"
+    check(plans(list_events, query), f"events_due (status=? AND {within})")
+
+
+def test_a_name_without_wildcards_is_looked_up(
+    ledger: Ledger, plans: Callable[..., list[str]]
+) -> None:
+    check(plans(list_events, EventQuery(name="a")), "events_name (name=?)", sorting=True)
+
+
 def test_claiming_looks_at_what_is_due_and_at_what_is_open(
     ledger: Ledger, plans: Callable[..., list[str]]
 ) -> None:
