@@ -213,8 +213,8 @@ class Verbs:
         """A page of events by ``status``, ``tag``, ``job``, ``name`` (with ``*``, ``?``),
         ``declared_by`` (an application), ``due_from``, ``due_until``.
 
-        ``sort`` is ``created_at``, ``updated_at``, ``name`` or ``next_due``, ``descending`` or not;
-        ``limit`` up to 1000."""
+        ``sort`` is ``created_at``, ``name``, ``next_due`` or ``updated_at`` (which reads all that
+        meet the conditions), ``descending`` or not; ``limit`` up to 1000."""
         return self.events.list(**query).get()
 
     @refusing
