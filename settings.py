@@ -17,6 +17,7 @@ import msgspec
 from kalends.cleanup import CleanupRule
 from kalends.errors import KalendsError, ValidationFailed, did_you_mean
 from kalends.policies import Policies, consistent
+from kalends.redaction import SECRET_KEYS
 from kalends.refusals import checking
 
 __all__ = ["Settings"]
@@ -76,6 +77,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_log: int = 16_384
     """How much of what an attempt logs is kept, the newest of it; and how many lines at most:"""
     max_log_lines: int = 200
+    secret_keys: tuple[str, ...] = SECRET_KEYS
+    """What goes by such a key is left out of what the ledger and the logs tell of jobs; ``*`` is
+    anything. Both empty: nothing is left out.
+    """
+    more_secret_keys: tuple[str, ...] = ()
+    """What does so beside them."""
     follow_every: float = 1.0
     """While jobs run: how often what they tell is written down."""
 
@@ -113,6 +120,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     policies: Policies = Policies()
     """What an event gets where it does not say."""
+
+    @property
+    def all_secret_keys(self) -> tuple[str, ...]:
+        """The patterns of both settings."""
+        return self.secret_keys + self.more_secret_keys
 
     @classmethod
     @checking
@@ -340,6 +352,10 @@ def _check_together(settings: Settings, problems: dict[str, str]) -> None:
         problems["restart_backoff"] = "must not exceed restart_backoff_limit"
     _check_limits(settings, problems)
     _check_name("application", settings.application, problems)
+    for place, key in enumerate(settings.secret_keys):
+        _check_name(f"secret_keys[{place}]", key, problems)
+    for place, key in enumerate(settings.more_secret_keys):
+        _check_name(f"more_secret_keys[{place}]", key, problems)
     names = [rule.name for rule in settings.cleanup]
     for name in {name for name in names if names.count(name) > 1}:
         problems["cleanup"] = f"two file rules are named {name!r}"

@@ -113,11 +113,12 @@ class System:
             result_limit=settings.max_result,
             failure_limit=settings.max_error,
             cancel_grace=settings.cancel_grace,
-            keeps=Keeps(settings.max_log_lines, settings.max_log),
+            keeps=Keeps(settings.max_log_lines, settings.max_log, settings.all_secret_keys),
             make_waker=self.machinery.waker,
             on_begun=lambda: self.tracker.tell_urgent(JobsBegun()),
             on_started=self.announcer.started,
         )
+        self.redactor = self.runner.keeps.redactor
 
     # -- birth ---------------------------------------------------------------------------------
 
@@ -171,7 +172,7 @@ class System:
         lease = round(settings.lease * 1_000_000)
         nodes = NodeStore(self.ids, self.node, lease, self.machinery.process())
         executions, outcomes = ExecutionStore(), OutcomeStore(dialect, self.ids, self.node)
-        events = EventStore(dialect, self.ids, self.node)
+        events = EventStore(dialect, self.ids, self.node, self.redactor)
         changing = Changing(
             self.storage, events, self.clock, self.runner, self._tell_loop, self.announcer.skipped
         )
@@ -297,7 +298,7 @@ class System:
         self.loop.tell_urgent(message)
 
     def _unrunnable(self, claim: Claim, error: KalendsError) -> None:
-        self._tell_loop(ClaimUnrunnable(claim, str(error)))
+        self._tell_loop(ClaimUnrunnable(claim, self.redactor.text(str(error))))
 
     # -- accidents -----------------------------------------------------------------------------
 
@@ -308,7 +309,7 @@ class System:
                 JournalKind.ACTOR_CRASHED,
                 actor=report.offender.name,
                 supervisor=report.supervisor,
-                error=storable(describe(report.reason)),
+                error=self.redactor.text(storable(describe(report.reason))),
             )
 
     def _note(self, kind: JournalKind, **details: Any) -> None:

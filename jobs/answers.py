@@ -1,7 +1,7 @@
 """What a job answered, as text and numbers: the form in which it leaves the place where it ran.
 
 Promises: nothing of the job's is held, and whatever it returned or raised has an answer of bounded
-size; making one never raises. Answers cross the border of a process as JSON.
+size, without secrets; making one never raises. Answers cross the border of a process as JSON.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from kalends.jobs.codec import encode_result
 from kalends.jobs.failures import describe_failure, kinds_of
 from kalends.jobs.requests import ask_of, word_of
 from kalends.model import Failure
+from kalends.redaction import Redactor
 from kalends.retrying import Ask
 
-__all__ = ["Answer", "Raised", "Returned", "answer_of", "answer_of_error"]
+__all__ = ["NOTHING", "Answer", "Raised", "Returned", "answer_of", "answer_of_error"]
 
 
 class Returned(msgspec.Struct, frozen=True, tag=True):
@@ -40,9 +41,11 @@ class Raised(msgspec.Struct, frozen=True, tag=True):
 
 
 Answer = Returned | Raised
+NOTHING = Returned(None, None)
+"""The answer of a job that returned None."""
 
 
-def answer_of(value: object, limit: int) -> Answer:
+def answer_of(value: object, limit: int, redactor: Redactor) -> Answer:
     """The answer of a job that returned ``value``, whose result may take ``limit`` bytes."""
     if type(value) is CoroutineType:
         # A wrapper hid a coroutine function from the registry: its body has not run.
@@ -52,12 +55,12 @@ def answer_of(value: object, limit: int) -> Answer:
         type(value) is GeneratorType and inspect.getgeneratorstate(value) == inspect.GEN_CREATED
     ):
         return _NEVER_ITERATED  # as above, of a generator function
-    return Returned(*encode_result(value, limit))
+    return Returned(*encode_result(value, limit, redactor))
 
 
-def answer_of_error(error: BaseException, limit: int) -> Raised:
+def answer_of_error(error: BaseException, limit: int, redactor: Redactor) -> Raised:
     """The answer of a job that raised ``error``, described in at most ``limit`` characters."""
-    failure = describe_failure(error, limit)
+    failure = describe_failure(error, limit, redactor)
     word = word_of(error)
     if word is not None:
         failure = msgspec.structs.replace(failure, type=word)

@@ -1,4 +1,6 @@
-"""What a job logs through ``current().log``, on its way into the ledger as well."""
+"""What a job logs through ``current().log``, on its way to the host and into the ledger: without
+secrets.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,14 @@ from typing import Any
 
 from kalends.jobs.codec import type_name
 from kalends.jobs.logbook import Logbook
+from kalends.redaction import Redactor
 from kalends.validation import shown
 
 __all__ = ["capturing"]
 
 _OWN = ("event", "exc_info", "stack_info", "positional_args")
 """Keys of an event that are not shown as such."""
+_MESSAGE = ("event", "positional_args")
 _FRAMES = 20
 """How many frames of a traceback go with a line: the innermost."""
 
@@ -22,34 +26,55 @@ _FRAMES = 20
 def capturing(
     book: Callable[[], Logbook], bound: Collection[str]
 ) -> Callable[[Any, str, MutableMapping[str, Any]], MutableMapping[str, Any]]:
-    """A structlog processor that writes each event down, without the keys that all of them have.
+    """A structlog processor that leaves secrets out of each event, and writes it down without the
+    keys that all of them have.
 
-    No ``Exception`` of the methods of what is logged gets out of it. What is none does, as from any
-    other line of the job: it is being stopped, or wants to end.
+    Objects that are no plain values are handed on as they are; what is written down of them is
+    redacted. No ``Exception`` of the methods of what is logged gets out of it. What is none does,
+    as from any other line of the job: it is being stopped, or wants to end.
     """
 
     def capture(
         _logger: Any, method: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
-        book().line("error" if method == "exception" else method, _text(event, bound))
+        here = book()
+        message = _message(event)
+        event = _redacted(event, message, here.redactor)
+        here.line("error" if method == "exception" else method, _text(event, message, bound))
         return event
 
     return capture
 
 
-def _text(event: MutableMapping[str, Any], bound: Collection[str]) -> str:
-    """The event's name with its keys, and what was raised."""
+def _message(event: MutableMapping[str, Any]) -> str:
+    """The event's name, with its positional arguments in their places."""
     name, args = event.get("event", ""), event.get("positional_args", ())
     try:
-        told = str(name) % args if args else str(name)
+        return str(name) % args if args else str(name)
     except Exception:  # noqa: BLE001 - the job's own values, with methods of their own
-        told = shown(name)
+        return shown(name)
+
+
+def _redacted(
+    event: MutableMapping[str, Any], message: str, redactor: Redactor
+) -> MutableMapping[str, Any]:
+    """The event without secrets. A message that holds one has its arguments in their places."""
+    words = {key: event[key] for key in _MESSAGE if key in event}
+    rest = {key: value for key, value in event.items() if key not in _MESSAGE}
+    shown, found = redactor.text(message), redactor.value(rest)
+    if shown == message and found is rest:
+        return event
+    return {**found, **(words if shown == message else {"event": shown})}
+
+
+def _text(event: MutableMapping[str, Any], message: str, bound: Collection[str]) -> str:
+    """The event's message with its keys, and what was raised."""
     keys = [
         f"{key}={shown(value)}"
         for key, value in event.items()
         if key not in bound and key not in _OWN
     ]
-    return " ".join([told, *keys]) + _raised(event.get("exc_info"))
+    return " ".join([message, *keys]) + _raised(event.get("exc_info"))
 
 
 def _raised(exc_info: Any) -> str:

@@ -17,8 +17,9 @@ from typing import Any
 import msgspec
 
 from kalends.errors import PayloadTooLarge, ValidationFailed
+from kalends.redaction import LOOKED_AT, Redactor
 
-__all__ = ["MAX_DEPTH", "decode_arguments", "encode_arguments", "encode_result", "said"]
+__all__ = ["MAX_DEPTH", "decode_arguments", "encode_arguments", "encode_result", "kept", "said"]
 
 MAX_DEPTH = 64
 """How deep lists and dicts may nest."""
@@ -260,8 +261,11 @@ def _encodable(text: str) -> bool:
 # -- results -----------------------------------------------------------------------------------
 
 
-def encode_result(value: object, limit_bytes: int) -> tuple[str | None, str | None]:
-    """``(json, note)``: the result as JSON text, or None and why it cannot be stored. Never raises.
+def encode_result(
+    value: object, limit_bytes: int, redactor: Redactor
+) -> tuple[str | None, str | None]:
+    """``(json, note)``: the result as JSON text without secrets, or None and why it cannot be
+    stored. Never raises.
 
     Beside plain values: dataclasses, msgspec structs, datetimes, UUIDs, Decimals, sets, enums and
     bytes (base64), as ``msgspec.to_builtins`` writes them. ``(None, None)`` for None, which is no
@@ -270,12 +274,12 @@ def encode_result(value: object, limit_bytes: int) -> tuple[str | None, str | No
     if value is None:
         return None, None
     try:
-        return _encode_result(value, limit_bytes)
+        return _encode_result(value, limit_bytes, redactor)
     except BaseException as error:  # noqa: BLE001 - the job is over: its result must not undo that
-        return None, _unstorable(value, error)
+        return None, _unstorable(value, error, redactor)
 
 
-def _encode_result(value: object, limit: int) -> tuple[str | None, str | None]:
+def _encode_result(value: object, limit: int, redactor: Redactor) -> tuple[str | None, str | None]:
     size = _walk((value,), limit)
     if size < 0:
         value = msgspec.to_builtins(value, str_keys=True)
@@ -285,12 +289,14 @@ def _encode_result(value: object, limit: int) -> tuple[str | None, str | None]:
     if size < 0:
         raise _find_fault({"result": value})
     encoded = _encoder.encode(value)
+    if len(encoded) <= limit:  # what is redacted may take more
+        encoded = redactor.json(encoded.decode()).encode()
     if len(encoded) > limit:
         return None, f"result of {len(encoded)} bytes exceeds the limit of {limit} bytes"
     return encoded.decode(), None
 
 
-def _unstorable(value: object, error: BaseException) -> str:
+def _unstorable(value: object, error: BaseException, redactor: Redactor) -> str:
     try:
         if isinstance(error, ValidationFailed):
             reason = error.message
@@ -298,7 +304,7 @@ def _unstorable(value: object, error: BaseException) -> str:
             reason = "it has a lone surrogate, which is not text"
         else:
             reason = f"{type_name(error)}: {error}" if str(error) else type_name(error)
-        return f"result of type {type_name(value)} cannot be stored: {clip(storable(reason), 500)}"
+        return f"result of type {type_name(value)} cannot be stored: {kept(reason, 500, redactor)}"
     except BaseException:  # noqa: BLE001 - an object so hostile that not even its refusal has words
         return "result cannot be stored"
 
@@ -332,6 +338,14 @@ def storable(text: str) -> str:
     if not text.isascii():
         text = text.encode("utf-8", "backslashreplace").decode()
     return text.replace("\x00", "\\x00") if "\x00" in text else text
+
+
+def kept(text: str, limit: int, redactor: Redactor) -> str:
+    """The text as it is kept: without secrets, storable, and clipped to ``limit`` characters."""
+    # Clipped first, so that it is quick, and far away from where it is clipped in the end: a secret
+    # that were cut there would not be recognised.
+    redacted = redactor.text(clip(text, max(LOOKED_AT, 4 * limit)))
+    return clip(storable(clip(redacted, 2 * limit)), limit)
 
 
 def clip(text: str, limit: int) -> str:

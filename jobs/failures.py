@@ -1,4 +1,4 @@
-"""An exception as text: bounded, storable, and holding on to nothing.
+"""An exception as text: bounded, storable, without secrets, and holding on to nothing.
 
 Promises: never raises, whatever the exception is or does (a ``__str__`` that raises, a cause that
 is its own cause, a recursion 100,000 deep, no memory); keeps no reference to the exception, its
@@ -10,9 +10,10 @@ from __future__ import annotations
 import traceback
 from types import TracebackType
 
-from kalends.jobs.codec import clip, storable, type_name
+from kalends.jobs.codec import kept, type_name
 from kalends.logs import get_log
 from kalends.model import Failure, Fate
+from kalends.redaction import Redactor
 from kalends.work import Outcome
 
 __all__ = ["describe_failure", "kinds_of", "log_failure"]
@@ -41,22 +42,22 @@ def kinds_of(error: BaseException | type[BaseException]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def describe_failure(error: BaseException, limit: int) -> Failure:
+def describe_failure(error: BaseException, limit: int, redactor: Redactor) -> Failure:
     """Type, message (at most a quarter of ``limit`` characters) and traceback text (at most
     ``limit``).
     """
     try:
-        return _describe(error, limit)
+        return _describe(error, limit, redactor)
     except BaseException:  # noqa: BLE001 - the job has failed; describing it must not fail too
         return Failure(type=type_name(error), message="(could not be described)")
 
 
-def _describe(error: BaseException, limit: int) -> Failure:
+def _describe(error: BaseException, limit: int, redactor: Redactor) -> Failure:
     message = _message(error)
     return Failure(
         type=type_name(error),
-        message=clip(storable(clip(message, max(1, limit))), max(1, limit // 4)),
-        traceback=_traceback(error, len(message) > _WHOLE, limit),
+        message=kept(message, max(1, limit // 4), redactor),
+        traceback=kept(_traceback(error, len(message) > _WHOLE), limit, redactor),
     )
 
 
@@ -68,7 +69,7 @@ def _message(error: BaseException) -> str:
         return f"(its message cannot be read: {type_name(trouble)})"
 
 
-def _traceback(error: BaseException, huge: bool, limit: int) -> str:
+def _traceback(error: BaseException, huge: bool) -> str:
     try:
         # The first frame is the runner's own, that called the job.
         own = error.__traceback__
@@ -82,7 +83,7 @@ def _traceback(error: BaseException, huge: bool, limit: int) -> str:
                     type(error), error, job, limit=-_FRAMES, compact=True
                 ).format()
             )
-        return clip(storable(clip("".join(lines), 2 * limit)), limit)
+        return "".join(lines)
     except BaseException as trouble:  # noqa: BLE001 - source files, messages and memory may all fail here
         return f"(its traceback cannot be written: {type_name(trouble)})"
 

@@ -3,9 +3,8 @@
 Promises: telling is cheap and never waits, so that a job may do it a million times; of progress the
 latest counts, of lines the newest are kept, within a number of lines and of bytes, and those that
 are dropped are counted. Whatever is told, a level's name too, is kept as text that every database
-and encoder takes, of bounded length. Nothing goes anywhere from here: whoever wants to know takes
-``told``.
-Every method may be called from any thread.
+and encoder takes, without secrets, of bounded length. Nothing goes anywhere from here: whoever
+wants to know takes ``told``. Every method may be called from any thread.
 """
 
 from __future__ import annotations
@@ -16,8 +15,9 @@ from typing import Annotated
 import msgspec
 
 from kalends.clock import MAX_US, Clock
-from kalends.jobs.codec import clip, storable
+from kalends.jobs.codec import clip, kept, storable
 from kalends.native import allocate_lock
+from kalends.redaction import SECRET_KEYS, Redactor, redactor_of
 from kalends.validation import MAX_NOTE, note, number, shown
 from kalends.work import Told
 
@@ -32,10 +32,16 @@ _LEVEL = 40
 
 
 class Keeps(msgspec.Struct, frozen=True):
-    """How much of what an attempt logs is kept."""
+    """How much of what an attempt logs is kept, and what is left out of all that it tells."""
 
     lines: int = 200
     bytes: int = 16_384
+    secret_keys: tuple[str, ...] = SECRET_KEYS
+
+    @property
+    def redactor(self) -> Redactor:
+        """What leaves out the values of such keys."""
+        return redactor_of(self.secret_keys)
 
 
 class News(msgspec.Struct, frozen=True):
@@ -69,6 +75,11 @@ class Logbook:
         self._dropped = 0
         self._fresh = False
 
+    @property
+    def redactor(self) -> Redactor:
+        """What leaves secrets out of what is told here."""
+        return self._keeps.redactor
+
     def progress(self, fraction: float, remark: str | None) -> None:
         """The job is so far: 0 to 1. Raises ``ValidationFailed`` for anything else."""
         if type(fraction) is not float or not 0.0 <= fraction <= 1.0:
@@ -91,7 +102,8 @@ class Logbook:
             return None
         self._fresh = False  # before the look: what comes in between is told again
         with self._lock:
-            news = News(*self._progress, [line[1:] for line in self._lines], self._dropped)
+            lines = [line[1:] for line in self._lines]
+            news = News(*self._shown_progress(), lines, self._dropped)
             self._lines.clear()
             self._bytes = self._dropped = 0
         return news
@@ -107,7 +119,8 @@ class Logbook:
         self._fresh = True
 
     def _write(self, at: int, level: str, message: str) -> None:
-        level, text = _kept(level, _LEVEL), _kept(message, self._longest)
+        level = clip(storable(clip(_text(level), 2 * _LEVEL)), _LEVEL)
+        text = kept(_text(message), self._longest, self.redactor)
         size = len(text.encode())
         with self._lock:
             self._lines.append((size, at, level, text))
@@ -123,7 +136,11 @@ class Logbook:
             lines, dropped = [line[1:] for line in self._lines], self._dropped
         logged = bool(lines or dropped)
         log = msgspec.json.encode((dropped, lines)).decode() if logged else None
-        return Told(*self._progress, log)
+        return Told(*self._shown_progress(), log)
+
+    def _shown_progress(self) -> tuple[float | None, str | None]:
+        fraction, remark = self._progress
+        return fraction, None if remark is None else clip(self.redactor.text(remark), MAX_NOTE)
 
     def news(self) -> Told | None:
         """All of it, where something was told since this was last called."""
@@ -133,7 +150,6 @@ class Logbook:
         return self.told
 
 
-def _kept(text: object, limit: int) -> str:
-    """``text`` as it is kept, whatever was handed in for it."""
-    plain = str.__str__(text) if issubclass(type(text), str) else shown(text)
-    return clip(storable(clip(plain, 2 * limit)), limit)
+def _text(text: object) -> str:
+    """The text, whatever was handed in for it."""
+    return str.__str__(text) if issubclass(type(text), str) else shown(text)

@@ -17,6 +17,7 @@ from kalends.drafts import Changes, Definition, OnConflict
 from kalends.errors import ConflictError, ValidationFailed, VersionConflict
 from kalends.ids import IdSource
 from kalends.model import Event, EventStatus, JournalKind, Reason
+from kalends.redaction import SECRET_KEYS, Redactor, redactor_of
 from kalends.storage.accounts import close_account, give_back, opening
 from kalends.storage.creating import Creator
 from kalends.storage.dialect import Dialect
@@ -44,14 +45,23 @@ _FOLLOWS = {"next_due", "rule_since", "accounted_from", "status"}
 
 
 class EventStore:
-    """The unit-of-work functions of the event manager; ``now`` is in microseconds."""
+    """The unit-of-work functions of the event manager; ``now`` is in microseconds. What the journal
+    tells of arguments goes through ``redactor``.
+    """
 
-    def __init__(self, dialect: Dialect, ids: IdSource, node: str) -> None:
+    def __init__(
+        self,
+        dialect: Dialect,
+        ids: IdSource,
+        node: str,
+        redactor: Redactor | None = None,
+    ) -> None:
         self._dialect = dialect
         self._creator = Creator(dialect, self._replace, self.get)
         self._insert_tag = dialect.compile(_INSERT_TAG)
         self._ids = ids
         self._node = node
+        self._redactor = redactor_of(SECRET_KEYS) if redactor is None else redactor
 
     def stamp(self, now: int, author: str | None, note: str | None = None) -> Stamp:
         """What lines of the journal begin with, where this node writes them."""
@@ -149,12 +159,17 @@ class EventStore:
             stamp,
             event_id,
             changed=sorted(set(fresh) - _FOLLOWS - COPIES),
-            before={key: as_data(key, before[key]) for key in fresh if key not in COPIES},
-            after={key: as_data(key, fresh[key]) for key in asked if key not in COPIES},
+            before={key: self._told(key, before[key]) for key in fresh if key not in COPIES},
+            after={key: self._told(key, fresh[key]) for key in asked if key not in COPIES},
             version=old["version"] + 1,
             **evidence,
         )
         return _warned(self.get(db, event_id), changes)
+
+    def _told(self, column: str, value: Any) -> Any:
+        """What the journal tells of a column's value."""
+        data = as_data(column, value)
+        return self._redactor.value(data) if column == "arguments" else data
 
     def _reschedule(
         self, db: peewee.Database, old: dict[str, Any], rule: Trigger, now: int

@@ -46,7 +46,7 @@ from typing import Any, Protocol
 
 from kalends.clock import US, Clock
 from kalends.errors import KalendsError
-from kalends.jobs.answers import Answer, Returned, answer_of, answer_of_error
+from kalends.jobs.answers import NOTHING, Answer, Returned, answer_of, answer_of_error
 from kalends.jobs.codec import decode_arguments
 from kalends.jobs.context import ExecutionContext, enter
 from kalends.jobs.failures import describe_failure, kinds_of
@@ -322,14 +322,18 @@ class Task:
         if self._ended:  # what is not told need not be put into words
             return
         ended = self._ended_us()
-        self._answered(answer_of(value, self.owner.result_limit), ended)
+        owner, answer = self.owner, NOTHING
+        if value is not None:
+            answer = answer_of(value, owner.result_limit, owner.keeps.redactor)
+        self._answered(answer, ended)
 
     def fail(self, error: BaseException) -> None:
         """The job raised ``error``. Where it was called off before, that is how it stopped."""
         if self._ended:
             return
         ended = self._ended_us()
-        self._answered(answer_of_error(error, self.owner.failure_limit), ended)
+        answer = answer_of_error(error, self.owner.failure_limit, self.owner.keeps.redactor)
+        self._answered(answer, ended)
 
     def answer(self, answer: Answer) -> None:
         """The job, elsewhere, has answered."""
@@ -352,7 +356,7 @@ class Task:
         if self.started_us:
             self.fail(error)
             return
-        reason = describe_failure(error, self.owner.failure_limit)
+        reason = describe_failure(error, self.owner.failure_limit, self.owner.keeps.redactor)
         self.owner.refuse(
             self, KalendsError(f"the job could not be begun: {reason.type}: {reason.message}")
         )

@@ -19,6 +19,7 @@ from kalends.jobs.failures import describe_failure
 from kalends.jobs.logbook import Keeps, News
 from kalends.jobs.references import Reference, attribute, same_place
 from kalends.jobs.registry import Job, default_registry
+from kalends.redaction import SECRET_KEYS, redactor_of
 from kalends.work import Claim
 
 __all__ = [
@@ -119,7 +120,7 @@ def find_job(reference: Reference) -> Job:
         _loading = True
         module = importlib.import_module(reference.module)
     except BaseException as error:
-        found = describe_failure(error, _REASON)
+        found = describe_failure(error, _REASON, redactor_of(SECRET_KEYS))
         raise JobNotFound(
             f"module {reference.module!r} of job {reference.job!r} cannot be imported in the worker"
             f" process: {found.type}: {found.message}",

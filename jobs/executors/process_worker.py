@@ -111,18 +111,19 @@ class _Worker:
 
     def _run(self, order: Order, book: Logbook) -> Answer:
         enter(ExecutionContext(order.claim, _Run(self._told, order, book)), order.claim)
+        redactor = order.keeps.redactor
         try:
             job = find_job(order.reference)
             args, kwargs = job.parameters.typed(*decode_arguments(order.claim.arguments))
         except KalendsError as error:
-            return answer_of_error(error, order.failure_limit)
+            return answer_of_error(error, order.failure_limit, redactor)
         try:
             value = job.function(*args, **kwargs)
         except BaseException as error:  # noqa: BLE001 - the barrier: a job's exception is its answer
             # args and kwargs would live on in this frame, which the traceback holds.
             del args, kwargs
-            return answer_of_error(error, order.failure_limit)
-        return answer_of(value, order.result_limit)
+            return answer_of_error(error, order.failure_limit, redactor)
+        return answer_of(value, order.result_limit, redactor)
 
     def _settle(self) -> None:
         """After a job: a process that it forked ends here, and what it printed goes out."""

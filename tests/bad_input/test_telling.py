@@ -44,5 +44,5 @@ def test_junk_as_a_log_line_is_kept_somehow(name: str, junk: dict[str, Callable[
         {"event": "%s", "positional_args": (junk[name](),)},
         {"event": "x", "exc_info": junk[name]()},
     ):
-        assert capture(None, "info", event) is event
+        assert capture(None, "info", event).keys() == event.keys()
     assert book.told.log is not None

@@ -28,8 +28,10 @@ from kalends.jobs.codec import (
     encode_result,
     storable,
 )
+from kalends.redaction import SECRET_KEYS, redactor_of
 
 LIMIT = 65_536
+REDACTOR = redactor_of(SECRET_KEYS)
 
 
 def nested(depth: int) -> list[Any]:
@@ -210,7 +212,9 @@ class Shape(msgspec.Struct):
 def test_results_of_the_usual_types_are_stored() -> None:
     at = dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
     shape = Shape([Point(1, at)], uuid.UUID(int=1))
-    text, note = encode_result({"shape": shape, "sum": decimal.Decimal("1.5"), 3: {4}}, LIMIT)
+    text, note = encode_result(
+        {"shape": shape, "sum": decimal.Decimal("1.5"), 3: {4}}, LIMIT, REDACTOR
+    )
     assert note is None
     assert text is not None
     assert json.loads(text) == {
@@ -225,14 +229,14 @@ def test_results_of_the_usual_types_are_stored() -> None:
 
 @given(plain.filter(lambda value: value is not None))
 def test_plain_results_come_back_exactly(value: Any) -> None:
-    text, note = encode_result(value, 10**9)
+    text, note = encode_result(value, 10**9, REDACTOR)
     assert note is None
     assert text is not None
     assert repr(msgspec.json.decode(text)) == repr(value)
 
 
 def test_none_is_no_result() -> None:
-    assert encode_result(None, LIMIT) == (None, None)
+    assert encode_result(None, LIMIT, REDACTOR) == (None, None)
 
 
 @dataclasses.dataclass
@@ -287,7 +291,7 @@ unstorable: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("kind", unstorable)
 def test_a_result_that_cannot_be_stored_gives_a_note(kind: str) -> None:
-    text, note = encode_result(unstorable[kind](), LIMIT)
+    text, note = encode_result(unstorable[kind](), LIMIT, REDACTOR)
     assert text is None
     assert note is not None
     assert "cannot be stored" in note
@@ -296,22 +300,22 @@ def test_a_result_that_cannot_be_stored_gives_a_note(kind: str) -> None:
 
 
 def test_a_result_over_the_limit_gives_a_note_with_both_sizes() -> None:
-    assert encode_result("é" * 60, 100) == (
+    assert encode_result("é" * 60, 100, REDACTOR) == (
         None,
         "result of 122 bytes exceeds the limit of 100 bytes",
     )
-    text, note = encode_result(["x" * 1000] * 100, 5000)
+    text, note = encode_result(["x" * 1000] * 100, 5000, REDACTOR)
     assert text is None
     assert note is not None
     assert note.startswith("result of more than 100099 bytes exceeds the limit of 5000")
-    assert encode_result("x" * 98, 100) == ('"' + "x" * 98 + '"', None)
+    assert encode_result("x" * 98, 100, REDACTOR) == ('"' + "x" * 98 + '"', None)
 
 
 def test_a_result_that_holds_itself_many_times_over_ends_at_once() -> None:
     bomb: list[Any] = []
     for _ in range(60):
         bomb = [bomb, bomb]
-    text, note = encode_result(bomb, LIMIT)
+    text, note = encode_result(bomb, LIMIT, REDACTOR)
     assert text is None
     assert note is not None
     assert "exceeds the limit" in note

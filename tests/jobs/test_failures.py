@@ -11,6 +11,7 @@ import pytest
 
 from kalends.jobs.failures import describe_failure
 from kalends.model import Failure
+from kalends.redaction import SECRET_KEYS, redactor_of
 
 LIMIT = 16_384
 
@@ -19,7 +20,7 @@ def failure(job: Callable[[], object], limit: int = LIMIT) -> Failure:
     try:
         job()
     except BaseException as error:
-        return describe_failure(error, limit)
+        return describe_failure(error, limit, redactor_of(SECRET_KEYS))
     raise AssertionError("it did not raise")
 
 

@@ -220,6 +220,16 @@ def tells_much(times: int) -> str:
     return "done"
 
 
+def tells_secrets(pin: str) -> dict[str, str]:
+    kalends.current().log.info("telling", pin=pin)
+    kalends.current().progress(0.5, f"pin={pin}")
+    return {"pin": pin}
+
+
+def raises_secrets(pin: str) -> None:
+    raise ValueError(f"wrong pin={pin}" + " " * 5000)
+
+
 def tells_much_and_blocks() -> None:
     for number in range(100):
         kalends.current().progress(number / 100, f"step {number}")

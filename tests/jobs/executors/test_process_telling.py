@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from kalends.clock import SystemClock
+from kalends.jobs.executors.process_child import Child
 from kalends.jobs.executors.process_orders import Heard, decode_message
 from kalends.jobs.logbook import Keeps, Logbook, News
 from kalends.model import Fate
@@ -54,6 +55,22 @@ def test_each_job_of_a_worker_tells_for_itself(processes: Callable[..., Any]) ->
     assert made.run("tells_much", 3).told.progress == 1.0
     assert made.run("pid").told is None
     assert lines(made.run("tells_much", 2).told) == (0, ["step number=0", "step number=1"])
+
+
+def test_secrets_are_left_out_before_anything_is_told(
+    processes: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[Any] = []
+    hear = Child.hear
+    monkeypatch.setattr(Child, "hear", lambda *args: heard.append(answer := hear(*args)) or answer)
+    made = processes()
+    made.owner.keeps = Keeps(secret_keys=("pin",))
+    told = made.run("tells_secrets", "hunter2")
+    assert (told.result, told.told.note) == ('{"pin":"[redacted]"}', "pin=[redacted]")
+    assert lines(told.told) == (0, ["telling pin='[redacted]'"])
+    made.run("raises_secrets", "hunter2")
+    assert "pin=[redacted]" in heard[1].failure.message
+    assert "hunter2" not in repr(heard)
 
 
 def test_a_process_that_a_job_forks_tells_nothing(processes: Callable[..., Any]) -> None:
