@@ -55,6 +55,7 @@ from kalends.storage.foretold import move_next, skip_next
 from kalends.storage.heat import HeatRange
 from kalends.storage.journal import list_entries
 from kalends.storage.outlooks import Forecast, next_runs
+from kalends.storage.portions import Answer, Portion
 from kalends.storage.zones import follow_zones, zones_have_changed
 from kalends.work import Claim
 
@@ -117,31 +118,33 @@ class EventManagerActor(Actor):
         """Store definitions and wake the loop."""
         if message.on_conflict is OnConflict.REPLACE:
             return self._replace(message)
-        future = self._storage.write(
-            lambda db: self._store_all(db, self._clock.now_us(), (), message)
-        )
+        future = self._storage.write(Portion(self._store_each, message))
         future.add_done_callback(lambda done: self._changing.announce(done.value or ()))
         return future
+
+    def _store_each(
+        self, db: Any, messages: Sequence[CreateEvents]
+    ) -> Sequence[Answer[tuple[Event, ...]]]:
+        """On the writer's thread: all that have come up to its turn, each whole or refused."""
+        return self._store.create_each(db, messages, now=self._clock.now_us())
 
     def _replace(self, message: CreateEvents) -> Future[tuple[Event, ...]]:
         """As ``create``, where some of the events may exist, and be armed."""
         names = [item.name for item in message.definitions if item.name is not None]
-        return self._changing.found(
-            self._storage.read(lambda db: list(ids_by_name(db, names).values())),
-            lambda db, now, revoked: self._store_all(db, now, revoked, message),
-        )
 
-    def _store_all(
-        self, db: Any, now: int, revoked: Sequence[Claim], message: CreateEvents
-    ) -> tuple[Event, ...]:
-        if revoked:
-            self._store.give_back(db, revoked, now=now)
-        return self._store.create(
-            db,
-            message.definitions,
-            now=now,
-            on_conflict=message.on_conflict,
-            author=message.author,
+        def unit(db: Any, now: int, revoked: Sequence[Claim]) -> tuple[Event, ...]:
+            if revoked:
+                self._store.give_back(db, revoked, now=now)
+            return self._store.create(
+                db,
+                message.definitions,
+                now=now,
+                on_conflict=message.on_conflict,
+                author=message.author,
+            )
+
+        return self._changing.found(
+            self._storage.read(lambda db: list(ids_by_name(db, names).values())), unit
         )
 
     @handles(ReconcileDeclared)

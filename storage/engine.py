@@ -4,8 +4,9 @@
 ``query(db)`` on a reader thread that never waits for the writer. Both answer with a ``Future``,
 resolved once the work is *committed*. Units that wait at the same time share one transaction, each
 within a savepoint: they pay for one commit together, one that fails leaves no trace and does not
-touch its neighbours. A unit may be run again when the transaction as a whole failed, so it must
-have no effect but on the database.
+touch its neighbours. Units that are portions of one kind of work and wait side by side are run as
+one, see ``storage.portions``. A unit may be run again when the transaction as a whole failed, so it
+must have no effect but on the database.
 """
 
 from __future__ import annotations

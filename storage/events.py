@@ -16,10 +16,11 @@ import peewee
 from kalends.drafts import Changes, Definition, OnConflict
 from kalends.errors import ConflictError, ValidationFailed, VersionConflict
 from kalends.ids import IdSource
+from kalends.messages import CreateEvents
 from kalends.model import Event, EventStatus, JournalKind, Reason
 from kalends.redaction import SECRET_KEYS, Redactor, redactor_of
 from kalends.storage.accounts import close_account, give_back, opening
-from kalends.storage.creating import Creator
+from kalends.storage.creating import Creation, Creator
 from kalends.storage.dialect import Dialect
 from kalends.storage.event_rows import (
     COPIES,
@@ -31,6 +32,7 @@ from kalends.storage.event_rows import (
 )
 from kalends.storage.journal import Stamp, note_down
 from kalends.storage.models import TagRow
+from kalends.storage.portions import Answer
 from kalends.storage.rows import event_of, load_trigger
 from kalends.storage.statuses import current_row, set_status, transition
 from kalends.storage.undoing import undo_foretold
@@ -81,7 +83,17 @@ class EventStore:
     ) -> tuple[Event, ...]:
         """Store all of them or, by raising, none. Returns the events in the order given."""
         stamp = self.stamp(now, author, note)
-        return self._creator.create(db, definitions, stamp, on_conflict)
+        return self._creator.create(db, Creation(definitions, stamp, on_conflict))
+
+    def create_each(
+        self, db: peewee.Database, calls: Sequence[CreateEvents], *, now: int
+    ) -> Sequence[Answer[tuple[Event, ...]]]:
+        """Carry out several calls at once, each whole or not at all; see ``creating.Creator``."""
+        creations = [
+            Creation(call.definitions, self.stamp(now, call.author), call.on_conflict)
+            for call in calls
+        ]
+        return self._creator.create_each(db, creations)
 
     def _replace(
         self, db: peewee.Database, event_id: str, definition: Definition, stamp: Stamp

@@ -15,7 +15,9 @@ from kalends.storage.paging import Strand, page
 from kalends.storage.prepared import Prepared, hole
 from kalends.storage.rows import JOURNAL_COLUMNS, dump, journal_of
 
-__all__ = ["Stamp", "entries_after", "list_entries", "note_down", "write_entry"]
+__all__ = [
+    "Stamp", "entries_after", "entry_row", "list_entries", "note_down", "write_entry",
+]  # fmt: skip
 
 _INSERT = Prepared(JournalRow.insert({field: hole(field.name) for field in JOURNAL_COLUMNS}))
 
@@ -76,6 +78,14 @@ def write_entry(
         details=dump(details),
     )
     return entry_id
+
+
+def entry_row(
+    entry_id: str, kind: JournalKind, stamp: Stamp, event_id: str | None, **details: Any
+) -> tuple[Any, ...]:
+    """The values of ``JOURNAL_COLUMNS`` for one line, for whoever writes many at once."""
+    text = dump(details)
+    return entry_id, stamp.now, kind.value, event_id, stamp.node, stamp.author, stamp.note, text
 
 
 def entries_after(db: peewee.Database, after: str, *, node: str, limit: int) -> list[JournalEntry]:

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import peewee
 
@@ -17,11 +17,12 @@ from kalends.logs import get_log
 from kalends.native import NativeThread, allocate_lock
 from kalends.storage.dialect import Dialect
 from kalends.storage.forks import ForkGuard
+from kalends.storage.health import Health
+from kalends.storage.portions import Answer, Item, Unit, runs, together
 
 __all__ = ["Chore", "Health", "Unit", "Worker", "Writer"]
 
 T = TypeVar("T")
-Unit = Callable[[peewee.Database], T]
 _log = get_log()
 _AGAIN = 3
 """How often a group whose transaction was not to be is run again, at once."""
@@ -32,43 +33,14 @@ _KNOWN = ("full", "locked")
 """What a commit may meet that has not come to pass for certain."""
 
 
-class Health:
-    """Whether the database took the last commit. ``reason`` is None when it did.
-
-    A database that was found corrupt stays so until it is opened anew: a commit that happens to
-    touch sound pages proves nothing.
-    """
-
-    def __init__(self) -> None:
-        self.reason: str | None = None
-        self.on_change: Callable[[], None] = _nothing
-        """Called when the reason has changed."""
-        self.corrupt: StorageUnavailable | None = None
-
-    def update(self, error: StorageUnavailable | None) -> None:
-        """Note the outcome of a transaction; a change is logged once."""
-        reason = None if error is None else str(error.details.get("reason", "unknown"))
-        if reason == "corrupt":
-            self.corrupt = error
-        if reason != self.reason:
-            if error is not None:
-                _log.error("storage_degraded", reason=reason, error=error.message)
-            else:
-                _log.info("storage_recovered", after=self.reason)
-            self.reason = reason
-            self.on_change()
-
-
-def _nothing() -> None:
-    """Nobody listens."""
-
-
 class _Failure(NamedTuple):
     """Why a transaction is void."""
 
     error: BaseException
     culprit: int | None
     """The place of the unit that met it; None: it was met at the beginning, or at the commit."""
+    several: bool
+    """True where the unit was made of several portions, from that place on."""
     undone: bool
     """True where nothing is left of it for certain, and running it again may do."""
 
@@ -80,7 +52,7 @@ class Worker:
         self._dialect = dialect
         self._read_only = read_only
         self._group = group
-        self._queue: deque[tuple[Unit[Any], Future[Any]]] = deque()
+        self._queue: deque[Item] = deque()
         self._wake = allocate_lock()
         self._wake.acquire()
         self._sleeping = False
@@ -171,7 +143,7 @@ class Worker:
             raise
         return db
 
-    def _take(self) -> list[tuple[Unit[Any], Future[Any]]]:
+    def _take(self) -> list[Item]:
         """The next group, waiting for one; empty when closing and nothing is left to commit."""
         if self._closing and self._read_only:
             return []  # nobody is left to be answered; thousands of reports would take their time
@@ -188,7 +160,7 @@ class Worker:
         """Sleep until somebody rouses the thread."""
         self._wake.acquire()
 
-    def work(self, db: peewee.Database, group: list[tuple[Unit[Any], Future[Any]]]) -> None:
+    def work(self, db: peewee.Database, group: list[Item]) -> None:
         """Run the group, each query on one state of the database, and resolve its futures. Must not
         raise.
         """
@@ -222,7 +194,7 @@ class Writer(Worker):
     def __init__(self, name: str, dialect: Dialect) -> None:
         super().__init__(name, dialect, read_only=False, group=dialect.group)
         self.health = Health()
-        self.on_commit: Callable[[], None] = _nothing
+        self.on_commit: Callable[[], None] = lambda: None
         """Called after each commit, when all who waited for it have their answers."""
         self.commits = 0
         self.units = 0
@@ -255,7 +227,7 @@ class Writer(Worker):
         if changed and self._on_others is not None:
             self._on_others()
 
-    def work(self, db: peewee.Database, group: list[tuple[Unit[Any], Future[Any]]]) -> None:
+    def work(self, db: peewee.Database, group: list[Item]) -> None:
         """Commit the units of the group, then do its chores, which want no transaction."""
         self._commit(db, [item for item in group if not isinstance(item[0], Chore)])
         for chore, future in group:
@@ -270,15 +242,18 @@ class Writer(Worker):
         if self._on_others is not None and self._clock.monotonic() >= self._look_at:
             self._look(db)
 
-    def _commit(self, db: peewee.Database, group: list[tuple[Unit[Any], Future[Any]]]) -> None:
+    def _commit(self, db: peewee.Database, group: list[Item]) -> None:
         """Commit the group; where one unit voids the transaction, run the others without it."""
-        again = _AGAIN
+        again, apart = _AGAIN, False
         while group:
-            failure = self._transaction(db, group)
+            failure = self._transaction(db, group, apart=apart)
             if failure is None:
                 return
             if failure.undone and again:
                 again -= 1
+                continue
+            if failure.several:
+                apart = True
                 continue
             if isinstance(failure.error, StorageUnavailable):
                 self.health.update(failure.error)
@@ -287,9 +262,7 @@ class Writer(Worker):
                 return
             group.pop(failure.culprit)[1].resolve(None, failure.error)
 
-    def _refuse(
-        self, db: peewee.Database, group: list[tuple[Unit[Any], Future[Any]]], error: BaseException
-    ) -> None:
+    def _refuse(self, db: peewee.Database, group: list[Item], error: BaseException) -> None:
         """Answer with the error; where the disk is full, what is small may still fit on its own."""
         full = isinstance(error, StorageUnavailable) and error.details.get("reason") == "full"
         for unit, future in group:
@@ -301,33 +274,50 @@ class Writer(Worker):
                 future.resolve(None, refusal)
 
     def _transaction(
-        self, db: peewee.Database, group: list[tuple[Unit[Any], Future[Any]]]
+        self, db: peewee.Database, group: list[Item], *, apart: bool = False
     ) -> _Failure | None:
-        """Run the units and commit; what made the whole transaction void, where something did."""
-        answers: list[tuple[Future[Any], Any, BaseException | None]] = []
+        """Run the units and commit; what made the whole transaction void, where something did.
+        With ``apart`` no portions are put together.
+        """
+        answers: list[tuple[Any, BaseException | None]] = []
         at: int | None = None
+        several = False
         try:
             self._dialect.check_identity()
             if self.health.corrupt is not None:
                 raise self.health.corrupt
             self.pick_up(db)
             self.begin(db)
-            for place, (unit, future) in enumerate(group):
-                if place:
+            for run in ([item] for item in group) if apart else runs(group):
+                if answers:
                     self._dialect.next_unit(db)
-                at = place
-                answers.append((future, *self.run_unit(db, unit)))
-            at = None
+                at, several = len(answers), len(run) > 1
+                answers += self._run_several(db, run) if several else [self.run_unit(db, run[0][0])]
+            at, several = None, False
             self.commit(db)
         except BaseException as error:  # noqa: BLE001  (the askers' to handle)
-            return self._void(db, error, at, committing=len(answers) == len(group))
+            return self._void(db, error, at, several, committing=len(answers) == len(group))
         self.commits += 1
         self.units += len(group)
         self.health.update(None)
-        for future, value, refusal in answers:
+        for (_, future), (value, refusal) in zip(group, answers, strict=True):
             future.resolve(value, refusal)
         self.on_commit()
         return None
+
+    def _run_several(
+        self, db: peewee.Database, run: Sequence[Item]
+    ) -> Sequence[tuple[Any, BaseException | None]]:
+        """Run portions as one unit; where that fails, each as one."""
+        answers, error = self.run_unit(db, together(run))
+        if error is None:
+            return cast(Sequence[Answer[Any]], answers)
+        alone: list[tuple[Any, BaseException | None]] = []
+        for unit, _ in run:
+            if alone:
+                self._dialect.next_unit(db)
+            alone.append(self.run_unit(db, unit))
+        return alone
 
     def begin(self, db: peewee.Database) -> None:
         """Begin the transaction of a group, and its first unit."""
@@ -351,7 +341,13 @@ class Writer(Worker):
             return None, error
 
     def _void(
-        self, db: peewee.Database, error: BaseException, at: int | None, *, committing: bool
+        self,
+        db: peewee.Database,
+        error: BaseException,
+        at: int | None,
+        several: bool,
+        *,
+        committing: bool,
     ) -> _Failure:
         try:
             self._dialect.rollback(db)
@@ -361,10 +357,10 @@ class Writer(Worker):
             error if isinstance(error, StorageUnavailable) else self._dialect.unavailable(error)
         )
         if unavailable is None:
-            return _Failure(error, at, undone=False)
+            return _Failure(error, at, several, undone=False)
         reason = unavailable.details.get("reason")
         # A transaction that was not asked to commit goes with its connection.
         undone = reason in _UNDONE or (at is not None and not self._dialect.is_open(db))
         if committing and not undone and reason not in _KNOWN:
             unavailable.details["outcome"] = "unknown"
-        return _Failure(unavailable, at, undone=undone)
+        return _Failure(unavailable, at, several, undone=undone)
