@@ -41,7 +41,7 @@ class Raised(msgspec.Struct, frozen=True, tag=True):
 
 
 Answer = Returned | Raised
-NOTHING = Returned(None, None)
+NOTHING: Answer = Returned(None, None)
 """The answer of a job that returned None."""
 
 

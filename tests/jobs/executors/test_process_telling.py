@@ -62,7 +62,12 @@ def test_secrets_are_left_out_before_anything_is_told(
 ) -> None:
     heard: list[Any] = []
     hear = Child.hear
-    monkeypatch.setattr(Child, "hear", lambda *args: heard.append(answer := hear(*args)) or answer)
+
+    def hear_and_note(*args: Any) -> Any:
+        heard.append(hear(*args))
+        return heard[-1]
+
+    monkeypatch.setattr(Child, "hear", hear_and_note)
     made = processes()
     made.owner.keeps = Keeps(secret_keys=("pin",))
     told = made.run("tells_secrets", "hunter2")
