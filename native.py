@@ -8,6 +8,7 @@ taken here, once, from behind any patch. Nothing in this file patches anything.
 from __future__ import annotations
 
 import contextlib
+import select
 import threading
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ from gevent._hub_local import get_hub_if_exists
 
 __all__ = [
     "BriefLock", "Lock", "NativeThread", "Thread", "allocate_lock", "get_ident", "settle_gevent",
+    "wait_readable",
 ]  # fmt: skip
 
 
@@ -46,6 +48,21 @@ _sleep: Callable[[float], None] = gevent.monkey.get_original("time", "sleep")
 allocate_lock: Callable[[], Lock] = gevent.monkey.get_original("_thread", "allocate_lock")
 get_ident: Callable[[], int] = gevent.monkey.get_original("_thread", "get_ident")
 _start_new_thread: Callable[..., int] = gevent.monkey.get_original("_thread", "start_new_thread")
+_poll: Any = gevent.monkey.get_original("select", "poll") if hasattr(select, "poll") else None
+
+
+def wait_readable(*files: int) -> None:
+    """Block this thread until one of the open files with these descriptors can be read, is at its
+    end, or is open no longer.
+
+    Raises ``OSError`` where the system cannot wait for files (Windows).
+    """
+    if _poll is None:
+        raise OSError("this system has no poll()")
+    poller = _poll()
+    for file in files:
+        poller.register(file, select.POLLIN)
+    poller.poll()
 
 
 class BriefLock:

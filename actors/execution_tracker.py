@@ -115,7 +115,9 @@ class ExecutionTrackerActor(Actor):
         A restart waits for nothing: a database that is away for a while must not cost the budget.
         """
         if self._enabled:
+            watching = self._storage.watch(lambda: self.tell_self(OthersCommitted()))
             if self.cell.incarnation == 1:
+                watching.get()
                 rescued = self._beat(self._nodes.enter)
                 rescued.add_done_callback(self._tell_ended)
                 rescued.get().log()
@@ -124,7 +126,6 @@ class ExecutionTrackerActor(Actor):
                 self.heartbeat(Heartbeat())
             self.jobs_begun(JobsBegun())
             self.tell_self(OutcomesReady())
-            self._storage.watch(lambda: self.tell_self(OthersCommitted()))
 
     # -- outcomes ------------------------------------------------------------------------------
 

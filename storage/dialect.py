@@ -133,6 +133,18 @@ class Dialect(abc.ABC):
         """
         return False
 
+    def ask_for_word(self, db: peewee.Database) -> int | None:
+        """A descriptor that can be read once another process has committed something after this;
+        of the writer's connection, between two transactions. None: somebody has to look.
+
+        What was committed before may be told of or not: look after it.
+        """
+        return None
+
+    def want_no_word(self) -> None:
+        """The writer ends."""
+        return
+
     @abc.abstractmethod
     def upkeep(self, db: peewee.Database) -> None:
         """What a database in use needs now and then, on the writer's connection."""

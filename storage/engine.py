@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from kalends.futures import Future
+from kalends.futures import Future, resolved
 from kalends.storage.dialect import Dialect
 from kalends.storage.workers import Chore, Unit, Worker, Writer
 
@@ -106,12 +106,17 @@ class Storage:
         """
         return self._writer.submit(Chore(self.dialect.upkeep))
 
-    def watch(self, on_others: Callable[[], None]) -> None:
+    def watch(self, on_others: Callable[[], None]) -> Future[object]:
         """Call ``on_others``, on the writer's thread, after other processes have committed
         something: within ``look_every`` seconds, or when a transaction that is longer has ended.
+
+        While nobody commits anything the writer sleeps, where the database or the system gives it
+        word of the next commit. Whether it does is found out by a commit of its own after this has
+        been answered.
         """
-        if self.look_every is not None:
-            self._writer.watch(on_others, self.look_every)
+        if self.look_every is None:
+            return resolved(None)
+        return self._writer.watch(on_others, self.look_every)
 
     def others_committed(self) -> Future[bool]:
         """Whether other processes may have changed the ledger since anybody last looked."""

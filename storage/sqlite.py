@@ -21,6 +21,7 @@ from playhouse.apsw_ext import APSWDatabase
 from kalends.errors import StorageUnavailable
 from kalends.storage import migrations
 from kalends.storage.dialect import Dialect
+from kalends.storage.file_watch import FileWatch
 from kalends.storage.forks import ForkGuard, check_not_carried
 from kalends.storage.sqlite_file import TROUBLES, DatabaseFile
 from kalends.storage.sqlite_rows import blocks
@@ -44,6 +45,7 @@ class SqliteDialect(Dialect):
         self._busy_timeout = busy_timeout
         self._identity: tuple[int, int] | None = None
         self._data_version: int | None = None
+        self._watch: FileWatch | None = None
         self.shares_connections = path is None
 
     @property
@@ -192,9 +194,38 @@ class SqliteDialect(Dialect):
         """``data_version`` of a connection moves with the commits of all others."""
         if self.path is None:
             return False
+        if self._watch is not None:
+            self._watch.hear()
         version = db.connection().execute("PRAGMA data_version").fetchall()[0][0]
         before, self._data_version = self._data_version, version
         return bool(before != version)
+
+    def ask_for_word(self, db: peewee.Database) -> int | None:
+        """Of the next write into the log. A commit is visible some time after its last write: word
+        of it would come too early, or not at all, if there were one under way.
+        """
+        if self.path is None:
+            return None
+        if self._watch is None:
+            self._watch = FileWatch()
+        connection = db.connection()
+        word = self._watch.ask(connection.filename_wal)
+        return word if word is not None and self._nobody_writes(connection) else None
+
+    def _nobody_writes(self, connection: apsw.Connection) -> bool:
+        connection.set_busy_timeout(0)
+        try:
+            connection.execute("BEGIN IMMEDIATE; ROLLBACK")
+        except apsw.BusyError:
+            return False
+        finally:
+            connection.set_busy_timeout(round(self._busy_timeout * 1000))
+        return True
+
+    def want_no_word(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
 
     def upkeep(self, db: peewee.Database) -> None:
         """Statistics, and a short write-ahead log."""

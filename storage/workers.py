@@ -14,11 +14,12 @@ from kalends.clock import SystemClock
 from kalends.errors import NotInitialized, StorageUnavailable
 from kalends.futures import Future, failed
 from kalends.logs import get_log
-from kalends.native import NativeThread, allocate_lock
+from kalends.native import NativeThread
 from kalends.storage.dialect import Dialect
 from kalends.storage.forks import ForkGuard
 from kalends.storage.health import Health
 from kalends.storage.portions import Answer, Item, Unit, runs, together
+from kalends.storage.rest import Rest
 
 __all__ = ["Chore", "Health", "Unit", "Worker", "Writer"]
 
@@ -53,8 +54,7 @@ class Worker:
         self._read_only = read_only
         self._group = group
         self._queue: deque[Item] = deque()
-        self._wake = allocate_lock()
-        self._wake.acquire()
+        self._rest = Rest()
         self._sleeping = False
         self._closing = False
         self._ended = False
@@ -73,7 +73,7 @@ class Worker:
         future: Future[T] = Future()
         self._queue.append((unit, future))
         if self._sleeping:
-            self._rouse()
+            self._rest.rouse()
         if self._ended:
             self._refuse_rest()  # it came after the thread had looked for the last time
         return future
@@ -91,14 +91,8 @@ class Worker:
         within ``timeout`` seconds.
         """
         self._closing = True
-        self._rouse()
+        self._rest.rouse()
         return self.thread.join(timeout)
-
-    def _rouse(self) -> None:
-        try:
-            self._wake.release()
-        except RuntimeError:
-            return  # released by somebody else in the same moment: the thread is awake already
 
     def _run(self) -> None:
         try:
@@ -115,6 +109,7 @@ class Worker:
         self._refuse_rest()
         with self._guard:
             self._let_go(db)
+        self._rest.close()
 
     def _let_go(self, db: peewee.Database) -> None:
         """Close the connection. What is committed is durable already, whatever that meets."""
@@ -158,7 +153,7 @@ class Worker:
 
     def _wait(self) -> None:
         """Sleep until somebody rouses the thread."""
-        self._wake.acquire()
+        self._rest.wait()
 
     def work(self, db: peewee.Database, group: list[Item]) -> None:
         """Run the group, each query on one state of the database, and resolve its futures. Must not
@@ -202,30 +197,60 @@ class Writer(Worker):
         self._on_others: Callable[[], None] | None = None
         self._look_every = self._look_at = 0.0
 
-    def watch(self, on_others: Callable[[], None], every: float) -> None:
+    def watch(self, on_others: Callable[[], None], every: float) -> Future[object]:
         """Call ``on_others`` where other processes have committed something; see
         ``Storage.watch``.
         """
         self._look_every, self._on_others = every, on_others
-        self._rouse()  # it may have gone to sleep for ever
+        # Of what this process commits next, to begin with.
+        return self.submit(Chore(self._dialect.ask_for_word))
 
     def _wait(self) -> None:
         if self._on_others is None:
             super()._wait()
-        elif not self._wake.acquire(timeout=self._look_every):
+        elif not self._rest.wait(self._look_every):
             assert self._db is not None
             with self._guard:
-                self._look(self._db)
+                word = self._word(self._db)
+            if word is not None and not self._wait_beside(word):
+                with self._guard:
+                    self._look(self._db)
 
-    def _look(self, db: peewee.Database) -> None:
+    def _wait_beside(self, word: int) -> bool:
+        try:
+            return self._rest.wait_beside(word)
+        except OSError:  # the system gives no more files: look again, as often as before
+            return True
+
+    def _word(self, db: peewee.Database) -> int | None:
+        """What tells of all that others commit from now on; None: look again."""
+        try:
+            if self._look(db):
+                word = self._dialect.ask_for_word(db)
+                return word if self._look(db) else None
+        except Exception:  # noqa: BLE001  (the next transaction meets it, and says so)
+            return None
+        return None
+
+    def _look(self, db: peewee.Database) -> bool:
+        """Tell of what others have committed; True where that is nothing."""
         self._look_at = self._clock.monotonic() + self._look_every
         try:
             self.pick_up(db)
             changed = self._dialect.others_committed(db)
         except Exception:  # noqa: BLE001  (the next transaction meets it, and says so)
-            return
+            return False
         if changed and self._on_others is not None:
             self._on_others()
+        return not changed
+
+    def _put_down(self) -> None:
+        super()._put_down()
+        self._rest.rouse()  # to pick it up again: there is no word of a connection that is closed
+
+    def _let_go(self, db: peewee.Database) -> None:
+        super()._let_go(db)
+        self._dialect.want_no_word()
 
     def work(self, db: peewee.Database, group: list[Item]) -> None:
         """Commit the units of the group, then do its chores, which want no transaction."""

@@ -300,6 +300,10 @@ class PostgresDialect(Dialect):
         heard, self._heard = self._heard, False
         return heard
 
+    def ask_for_word(self, db: peewee.Database) -> int | None:
+        """Others' notifications come by the connection."""
+        return int(db.connection().fileno())
+
     def upkeep(self, db: peewee.Database) -> None:
         """Nothing: the server's autovacuum gathers statistics and takes away what is dead."""
 
