@@ -21,6 +21,7 @@ import pytest
 
 from kalends import CleanupRule, Event, EventStatus, Fate, Page, Registry, Scheduler, current
 from kalends.actors.exits import Crash
+from kalends.actors.mailbox import Envelope
 from kalends.actors.runtime import Actor, Cell
 from kalends.messages import CreateEvents, ListEvents, ListExecutions, RunCleanup, TriggerNow
 from kalends.system import System
@@ -101,6 +102,8 @@ class Storm:
         self.registry.register(self._tick, "tick")
         self.registry.register(self._hold, "hold")
         self.ran: list[tuple[str, Any]] = []
+        self.holding: set[str] = set()
+        """Executions whose jobs are held now."""
         self.begun = threading.Semaphore(0)
         self.let_go = threading.Event()
         self.on_failure: Callable[[BaseException], None] = lambda _: None
@@ -133,8 +136,10 @@ class Storm:
 
     def _hold(self) -> None:
         self._tick()
+        self.holding.add(current().execution_id)
         self.begun.release()
         self.let_go.wait(WAIT)
+        self.holding.discard(current().execution_id)
 
     def close(self) -> None:
         self.let_go.set()
@@ -181,9 +186,14 @@ class Storm:
 
     # -- crashing ------------------------------------------------------------------------------
 
+    @staticmethod
+    def accident(bug: type[BaseException] = RuntimeError) -> Crash:
+        """An order to crash."""
+        return Crash(bug("a bug"))
+
     def crash(self, actor: str, bug: type[BaseException] = RuntimeError) -> None:
         """By an order that is handled before whatever waits."""
-        self.cell(actor).tell_urgent(Crash(bug("a bug")))
+        self.cell(actor).tell_urgent(self.accident(bug))
 
     def kill(self, actor: str) -> None:
         """The greenlet, from outside."""
@@ -284,6 +294,19 @@ class Tools:
 
     seed, scale, bugs, wait = SEED, SCALE, BUGS, WAIT
     until = staticmethod(until)
+
+    @staticmethod
+    def envelopes() -> int:
+        """How many there are in the process: other tests' schedulers may have left some."""
+        gc.collect()
+        return sum(type(item) is Envelope for item in gc.get_objects())
+
+    @staticmethod
+    def memory() -> int:
+        """Bytes of memory that the process has by now; 0 where the system does not tell."""
+        if not os.path.exists("/proc/self/statm"):
+            return 0
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     @staticmethod
     def actor_of(storm: Storm, name: str) -> Any:

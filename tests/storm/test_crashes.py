@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import random
 import threading
 import time
@@ -14,7 +13,6 @@ import pendulum
 import pytest
 
 from kalends import ActorCrashed, EventStatus, Scheduler, every, once
-from kalends.actors.mailbox import Envelope
 
 FAR = pendulum.datetime(2090, 1, 1, tz="UTC")
 ACTORS = ("execution_tracker", "event_manager", "loop", "housekeeper")
@@ -158,7 +156,7 @@ def wait_for(storm: Any, until: Callable[..., Any], wanted: dict[str, int]) -> N
 def test_a_hundred_crashes_of_each_actor_lose_no_reply_no_event_no_instant_and_no_job(
     make_storm: Any, rng: random.Random, tools: Any
 ) -> None:
-    envelopes_before = envelopes()
+    envelopes_before = tools.envelopes()
     storm = make_storm(restart_intensity=1000, ask_timeout=ASK_TIMEOUT)
     scheduler = storm.scheduler
     for place in range(10):
@@ -187,7 +185,7 @@ def test_a_hundred_crashes_of_each_actor_lose_no_reply_no_event_no_instant_and_n
     check_knowledge(scheduler, talkers)
     storm.settle()
     assert storm.check_accounts() > 50
-    check_nothing_piled_up(storm, tools.until, envelopes_before)
+    check_nothing_piled_up(storm, tools, envelopes_before)
     assert scheduler.status().state == "running"
 
 
@@ -201,7 +199,8 @@ def check_knowledge(scheduler: Scheduler, talkers: list[Talker]) -> None:
             assert scheduler.get_event(id, deleted=True).status is EventStatus.DELETED
 
 
-def check_nothing_piled_up(storm: Any, until: Callable[..., Any], envelopes_before: int) -> None:
+def check_nothing_piled_up(storm: Any, tools: Any, envelopes_before: int) -> None:
+    until = tools.until
     until(lambda: all(actor.waiting == 0 for actor in storm.scheduler.status().actors))
     for actor in ACTORS:
         until(lambda actor=actor: not storm.cell(actor).mailbox.unanswered)
@@ -211,13 +210,7 @@ def check_nothing_piled_up(storm: Any, until: Callable[..., Any], envelopes_befo
     assert len(timers) < 200
     threads = [thread for thread in threading.enumerate() if thread.name.startswith("kalends")]
     assert len(threads) < 15, [thread.name for thread in threads]
-    assert envelopes() < envelopes_before + 100
-
-
-def envelopes() -> int:
-    """How many there are in the process: other tests' schedulers may have left some."""
-    gc.collect()
-    return sum(type(item) is Envelope for item in gc.get_objects())
+    assert tools.envelopes() < envelopes_before + 100
 
 
 def test_a_bug_that_cannot_be_told_is_still_answered(make_storm: Any, tools: Any) -> None:
