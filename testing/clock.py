@@ -17,7 +17,7 @@ from kalends.errors import ValidationFailed
 from kalends.native import allocate_lock
 from kalends.validation import shown
 
-__all__ = ["ManualClock", "microseconds"]
+__all__ = ["ManualClock", "SkewedClock", "microseconds"]
 
 _SPAN = MAX_US - MIN_US + 1
 """Further than from one end of time to the other."""
@@ -138,6 +138,24 @@ class ManualClock:
                 callbacks += self._jumps.values()
         for callback in callbacks:
             callback()
+
+
+class SkewedClock:
+    """The clock of a machine whose wall clock is ``skew`` seconds ahead of the others', or behind
+    them where that is negative; it moves with theirs.
+    """
+
+    def __init__(self, clock: ManualClock, skew: float) -> None:
+        self._clock = clock
+        self._skew_us = microseconds(skew, "skew")
+        self.monotonic = clock.monotonic
+        self.slept = clock.slept
+        self.real_seconds = clock.real_seconds
+        self.on_change = clock.on_change
+
+    def now_us(self) -> int:
+        """Wall time: microseconds since the epoch, UTC."""
+        return min(max(MIN_US, self._clock.now_us() + self._skew_us), MAX_US)
 
 
 def microseconds(seconds: object, path: str) -> int:

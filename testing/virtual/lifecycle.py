@@ -114,6 +114,16 @@ class VirtualLifecycle(Lifecycle):
         if self._process is not None:
             self._process.kill()
 
+    def freeze(self) -> None:
+        """Have the process stand still, if one lives."""
+        if self._process is not None:
+            self._process.freeze()
+
+    def thaw(self) -> None:
+        """Have it go on."""
+        if self._process is not None:
+            self._process.thaw()
+
 
 def _notice_jumps(system: System, clock: ManualClock) -> Callable[[], None]:
     """Have the loop look as soon as the clock has jumped; returns what ends that.

@@ -174,8 +174,8 @@ class VirtualWaker:
     def _next_wake(self) -> int | None:
         if self._until is None or not self._running:
             return None
-        clock = self._process.world.clock
-        return clock.monotonic_us + max(0, self._until - clock.now_us())
+        left = max(0, self._until - self._clock.now_us())
+        return self._process.world.clock.monotonic_us + left
 
 
 class VirtualThread:

@@ -2,7 +2,8 @@
 
 Promises: its code runs only while its world pumps it, on the world's thread, until nothing is left
 to do; ``kill`` stops it wherever it is, between two lines of a transaction if need be, and nothing
-of it runs again: what was not committed is undone, nobody is told, nothing is drained.
+of it runs again: what was not committed is undone, nobody is told, nothing is drained; ``freeze``
+stops it in the same way, and it goes on there when it is thawed.
 """
 
 from __future__ import annotations
@@ -53,7 +54,10 @@ class VirtualProcess:
         """Called at the end, orderly or not, when nothing runs any more."""
         self.trouble: BaseException | None = None
         """What the test's own code raised in here: whoever moves time is to hear of it."""
+        self.frozen = False
         self._greenlets: set[Any] = set()
+        self._frozen_in: Any = None
+        """What was running when the process froze, and goes on when it has thawed."""
         self._killed = False
         self._hub: Any = _make_hub(self.loop)
         self._hub.handle_error = self._report
@@ -91,9 +95,10 @@ class VirtualProcess:
 
         Raises ``ProcessKilled`` where it was killed on the way, and what is in ``trouble``.
         """
-        if not self.loop.has_work():
+        if self.frozen or (self._frozen_in is None and not self.loop.has_work()):
             return False
-        self._switch_in(self._hub.switch)
+        running, self._frozen_in = self._frozen_in or self._hub, None
+        self._switch_in(running.switch)
         if self._killed:
             self._end()
             raise ProcessKilled(self)
@@ -114,6 +119,8 @@ class VirtualProcess:
 
     def next_wake(self) -> int | None:
         """When something is to happen here, in microseconds of monotonic time."""
+        if self.frozen:
+            return None
         timer = self.loop.next_timer()
         first = None if timer is None else round(timer * US)
         for ask in self.wakes:
@@ -126,6 +133,19 @@ class VirtualProcess:
         if not issubclass(kind, gevent.GreenletExit):
             hub = f"virtual-{self.pid}"
             _log.error("hub_callback_failed", hub=hub, context=repr(context), exc_info=error)
+
+    # -- standing still ------------------------------------------------------------------------
+
+    def freeze(self) -> None:
+        """Stand still, as by SIGSTOP. From inside, that is between two lines of whatever runs."""
+        self.frozen = True
+        if self.inside:
+            self._frozen_in = getcurrent()
+            self.loop.go_home()
+
+    def thaw(self) -> None:
+        """Go on where it stood still, at the next turn."""
+        self.frozen = False
 
     # -- ending --------------------------------------------------------------------------------
 

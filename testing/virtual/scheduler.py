@@ -28,7 +28,7 @@ from kalends.settings import Settings
 from kalends.storage import open_storage
 from kalends.storage.dialect import Dialect
 from kalends.system import System
-from kalends.testing.clock import ManualClock, microseconds
+from kalends.testing.clock import ManualClock, SkewedClock, microseconds
 from kalends.testing.ledger import FateCount, count_fates, dump
 from kalends.testing.script import JobScript
 from kalends.testing.virtual.executor import Script
@@ -108,6 +108,9 @@ class VirtualScheduler(Scheduler):
         )
         self.probe = probe
         """Asked at each step of each transaction of the next start; see ``StorageStep``."""
+        self.skew = 0.0
+        """By how many seconds the wall clock of its machine is ahead of ``clock`` from the next
+        start on."""
         self._script: Script = JobScript(durations, failures, self.world.rng)
         self._memory = MemoryDialect() if self._database == ":memory:" else None
         self._life: VirtualLifecycle = VirtualLifecycle(self._make_system_in, self.world)
@@ -122,7 +125,7 @@ class VirtualScheduler(Scheduler):
             VirtualStorage(dialect, process, self.probe),
             self.registry,
             self.settings,
-            self.clock,
+            SkewedClock(self.clock, self.skew) if self.skew else self.clock,
             self._on_failure,
             executors=self._executors,
             declared=self._declared(),
@@ -214,4 +217,19 @@ class VirtualScheduler(Scheduler):
         ``ProcessKilled``.
         """
         self._life.kill()
+        return self
+
+    def freeze(self) -> Self:
+        """Have its process stand still, as by SIGSTOP, while time passes for all others.
+
+        Called from inside (a probe, a job) it returns when the process has been thawed. Whoever
+        asks it something meanwhile waits in vain.
+        """
+        self._life.freeze()
+        return self
+
+    def thaw(self) -> Self:
+        """Have its process go on where it stood still, as by SIGCONT."""
+        self._life.thaw()
+        self.world.settle()
         return self

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 import peewee
+from greenlet import GreenletExit
 
 from kalends.errors import NotInitialized
 from kalends.futures import Future, failed
@@ -69,6 +70,12 @@ class _VirtualWriter(ProbedWriter):
             self._turn_comes = True
             self._process.call(self._turn)
         return future
+
+    def pick_up(self, db: peewee.Database) -> None:
+        """What was killed in the middle of a transaction begins no other one while it unwinds."""
+        if not self._process.alive:
+            raise GreenletExit
+        super().pick_up(db)
 
     def _turn(self) -> None:
         self._turn_comes = False
