@@ -304,7 +304,8 @@ class ExecutionTrackerActor(Actor):
 
     def _free(self, held: tuple[Held, ...]) -> None:
         orphans = [item for item in held if not self._runner.holds(item.id, item.attempt)]
-        if not orphans:
+        # A runner that stops lets go of jobs that go on: what they hold is not free, it is left.
+        if not orphans or self._runner.halted:
             return
         now = self._clock.now_us()
 
