@@ -193,7 +193,7 @@ class NodeStore:
     def leave(self, db: peewee.Database, *, now: int, abandoned: int) -> Rescue:
         """End the lease, and free what this node still holds."""
         self._remove(db, self._node, min(now, self._last_renewal(db, self._node) + self._lease_us))
-        freed = self._rescue_node(db, self._node, now)
+        freed = self._rescue_node(db, self._node, now, over=True)
         write_entry(
             db,
             JournalKind.NODE_STOPPED,
@@ -206,10 +206,11 @@ class NodeStore:
 
     def rescue(self, db: peewee.Database, *, now: int) -> Rescue:
         """Declare dead the nodes that are, and free what they held."""
-        found = Rescue((*self._dead_nodes(db, now), *self._unknown_nodes(db)))
-        for node in found.nodes:
+        dead = self._dead_nodes(db, now) | dict.fromkeys(self._unknown_nodes(db), False)
+        found = Rescue(tuple(dead))
+        for node, over in dead.items():
             self._remove(db, node, self._last_renewal(db, node))
-            freed = self._rescue_node(db, node, now)
+            freed = self._rescue_node(db, node, now, over=over)
             found = Rescue(
                 found.nodes,
                 found.reopened + freed.reopened,
@@ -260,12 +261,14 @@ class NodeStore:
         )
         return 0 if row is None else int(row[0])
 
-    def _dead_nodes(self, db: peewee.Database, now: int) -> list[str]:
-        return [
-            node
-            for node, place, pid, lease_until in _OTHERS.rows(db, node=self._node)
-            if lease_until < now or (place == self._process.place and self._process.is_gone(pid))
-        ]
+    def _dead_nodes(self, db: peewee.Database, now: int) -> dict[str, bool]:
+        """The nodes that count as dead, and whether it is certain that their process is over."""
+        dead: dict[str, bool] = {}
+        for node, place, pid, lease_until in _OTHERS.rows(db, node=self._node):
+            over = place == self._process.place and self._process.is_gone(pid)
+            if over or lease_until < now:
+                dead[node] = over
+        return dead
 
     def _unknown_nodes(self, db: peewee.Database) -> list[str]:
         """Nodes that hold executions and are not entered.
@@ -275,11 +278,14 @@ class NodeStore:
         """
         return [node for (node,) in _UNKNOWN.rows(db, node=self._node)]
 
-    def _rescue_node(self, db: peewee.Database, node: str, now: int) -> Rescue:
+    def _rescue_node(self, db: peewee.Database, node: str, now: int, *, over: bool) -> Rescue:
+        """Free what a node held. ``over``: its process has ended for certain; else it may only have
+        been slow, and begin what it had claimed ahead whatever is told here.
+        """
         query = (
             ExecutionRow.select(
                 ExecutionRow.id, fn.COALESCE(ExecutionRow.ready_at, ExecutionRow.due),
-                ExecutionRow.attempt, ExecutionRow.started_at,
+                ExecutionRow.attempt, ExecutionRow.started_at, ExecutionRow.claimed_at,
                 EventRow.policies, EventRow.status, ExecutionRow.event_id, ExecutionRow.due,
                 ExecutionRow.manual, ExecutionRow.cancel,
             )
@@ -291,13 +297,14 @@ class NodeStore:
         begun: dict[str, tuple[str, int, int]] = {}
         held: dict[str, Policies | None] = {}
         for *row, event_id, due, manual, mark in list(query.tuples().execute(db)):
-            execution_id, ready_at, attempt, started_at, text, status = row
+            execution_id, ready_at, attempt, started_at, claimed_at, text, status = row
             this = execution_id, event_id, due, attempt
             if mark:
                 end_called_off(db, execution_id, mark, now=now)
                 ended.append(Ending(*this, Fate.CANCELLED, reason_of(mark), now))
-            elif started_at is None and ready_at > now:
-                # Claimed ahead, and the time to begin has not come: it cannot have begun.
+            elif over and started_at is None and claimed_at <= now < ready_at:
+                # Claimed ahead, and the time to begin has not come: it cannot have begun. Where the
+                # clock stands before the claim it was set back since, and the time may have come.
                 unbegun.append(Held(*this, bool(manual)))
             else:
                 begun[execution_id] = event_id, due, attempt

@@ -170,6 +170,39 @@ def test_what_was_claimed_ahead_and_not_due_yet_counts_as_no_attempt(
     ledger.check_accounts()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the lease decides there")
+def test_what_a_dead_process_had_claimed_ahead_is_due_again(ledger: Ledger) -> None:
+    event_id = held_by_there(ledger, ahead=2.0, max_attempts=1)
+    ledger.run(NodeRow.update(pid=dead_pid()).where(NodeRow.id == "there").execute)
+    assert rescue(ledger) == Rescue(("there",), reopened=1)
+    assert ledger.fates(event_id) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the lease decides there")
+def test_where_the_clock_was_set_back_since_a_dead_process_claimed_it_may_have_begun(
+    ledger: Ledger,
+) -> None:
+    event_id = held_by_there(ledger, ahead=2.0, delivery="at_most_once")
+    ledger.run(NodeRow.update(pid=dead_pid()).where(NodeRow.id == "there").execute)
+    ledger.clock.jump(-60.0)
+    assert rescue(ledger).lost == 1
+    assert ledger.fates(event_id) == [(10, "lost", "process_died")]
+
+
+@pytest.mark.parametrize("entered", [True, False])
+def test_what_a_process_has_claimed_ahead_that_is_only_silent_may_begin_there(
+    ledger: Ledger, entered: bool
+) -> None:
+    event_id = held_by_there(ledger, ahead=2.0)
+    gone = NodeRow.update(lease_until=ledger.now - 1) if entered else NodeRow.delete()
+    ledger.run(gone.where(NodeRow.id == "there").execute)
+    assert rescue(ledger) == Rescue(("there",), reopened=1)
+    ledger.clock.advance(2.0)
+    assert [claim.attempt for claim in ledger.claim().claims] == [2]
+    assert ledger.fates(event_id) == [(10, "pending", None)]
+    ledger.check_accounts()
+
+
 def test_the_last_instant_of_a_rule_claimed_ahead_is_not_lost_with_its_node(
     ledger: Ledger,
 ) -> None:
