@@ -180,8 +180,10 @@ class RowCheck(msgspec.Struct, frozen=True):
         started, ended = item.started_at, item.ended_at
         if started is None:
             return
-        if isinstance(item, Execution) and item.reason == Reason.OVERLAP:
-            ended = None  # a newer one took its place, whatever its job does: it may begin yet
+        if (item.fate if isinstance(item, Execution) else item.outcome) not in _BEGUN:
+            # Its own process has not ended it: lost, or called off, it has the end of whoever
+            # noticed or wanted that, by another clock, or by this one after it was set unseen.
+            ended = None
         early = begins is not None and started < begins - UNNOTICED_US
         backwards = started < item.claimed_at - UNNOTICED_US or (
             ended is not None and ended < started - UNNOTICED_US

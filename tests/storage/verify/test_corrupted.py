@@ -245,7 +245,8 @@ CASES = {
         {K.UNCLAIMED}, "retried", "attempts", {},
     ),
     "an earlier attempt ended before it began": Case(
-        f"UPDATE attempts SET started_at = {at(25)}", {K.ORDER}, "retried", "attempts", {}
+        f"UPDATE attempts SET started_at = {at(25)}, outcome = 'failed'",
+        {K.ORDER}, "retried", "attempts", {},
     ),
     "attempted twice, where once is all": Case(
         "UPDATE events SET policies = (SELECT policies FROM events WHERE id = :kept) "
