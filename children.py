@@ -19,7 +19,7 @@ from kalends.actors.exits import describe, kind_of
 from kalends.actors.hub import Hub, Timer
 from kalends.actors.mailbox import Mailbox
 from kalends.actors.runtime import Exit, ExitKind
-from kalends.errors import KalendsError, SchedulerFailed, ValidationFailed
+from kalends.errors import AskTimeout, KalendsError, SchedulerFailed, ValidationFailed
 from kalends.logs import get_log
 from kalends.restarts import Restart
 
@@ -285,7 +285,7 @@ class Keeper:
         if in_time:
             return None  # interrupted: whoever did it stops this child with the others
         self.kill(child, run)
-        return self._start_failed(child, TimeoutError(f"did not start within {timeout:g} s"))
+        return self._start_failed(child, _too_slow(timeout))
 
     def _start_failed(self, child: Kept, error: BaseException) -> BaseException:
         child.run, child.state = None, State.FAILED
@@ -352,3 +352,7 @@ class Keeper:
         except BaseException as error:  # noqa: BLE001
             # SystemExit included: whoever listens to reports has no say in what is supervised.
             self.tell("report_callback_failed", exc_info=error)
+
+
+def _too_slow(seconds: float) -> AskTimeout:
+    return AskTimeout(f"did not start within {seconds:g} s", timeout=seconds)

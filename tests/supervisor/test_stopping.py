@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 import pytest
 
-from kalends.errors import SchedulerFailed
+from kalends.errors import AskTimeout, SchedulerFailed
 from kalends.supervisor import Backoff, ChildSpec, Context, Restart, RestartWindow, Strategy
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def test_a_start_that_takes_too_long_fails(bench: Bench) -> None:
     bench.pass_time(3.999)
     assert bench.started == []
     bench.pass_time(0.001)
-    assert isinstance(bench.started[0], TimeoutError)
+    assert isinstance(bench.started[0], AskTimeout)
     assert not bench.cells["a"].running
 
 
