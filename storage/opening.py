@@ -11,6 +11,7 @@ from kalends.settings import Settings
 from kalends.storage.dialect import Dialect
 from kalends.storage.engine import Storage
 from kalends.storage.sqlite import SqliteDialect
+from kalends.storage.sqlite_reader import SqliteReader
 
 __all__ = ["open_storage"]
 
@@ -29,9 +30,9 @@ def open_storage(database: str | os.PathLike[str], settings: Settings) -> Storag
     if type(database) is str and database.startswith(_POSTGRES):
         dialect = _postgres(database, settings)
     else:
-        dialect = SqliteDialect(
-            _path_of(database), durability=settings.durability, busy_timeout=settings.busy_timeout
-        )
+        path = _path_of(database)
+        kind = SqliteReader if not settings.enabled and SqliteReader.suits(path) else SqliteDialect
+        dialect = kind(path, durability=settings.durability, busy_timeout=settings.busy_timeout)
     return Storage(dialect, readers=settings.readers)
 
 

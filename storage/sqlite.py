@@ -75,6 +75,10 @@ class SqliteDialect(Dialect):
         if not os.path.exists(path):  # Path.exists would raise where looking is forbidden
             file.create()
         file.check()
+        self._remember(path)
+
+    def _remember(self, path: Path) -> None:
+        """Which file it is."""
         found = os.stat(path)
         self._identity = (found.st_dev, found.st_ino)
 

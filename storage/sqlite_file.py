@@ -16,11 +16,13 @@ from playhouse.apsw_ext import APSWDatabase
 from kalends.errors import StorageRefused
 from kalends.storage import migrations
 
-__all__ = ["TROUBLES", "DatabaseFile"]
+__all__ = ["LOOKING", "TROUBLES", "DatabaseFile"]
 
 APPLICATION_ID = 0x4B4C4E44
 """``KLND`` in the file's header: the mark of a Kalends database."""
 
+LOOKING = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+"""How a connection is opened that only reads."""
 _MAGIC = b"SQLite format 3\x00"
 _CHECKED_WHOLE = 32 * 1024 * 1024
 """Files up to this many bytes are checked page by page when opened; it takes some 10 ms for 16 MiB.
@@ -42,10 +44,36 @@ class DatabaseFile:
         self.path = path
         self._busy_timeout = busy_timeout
 
-    def check(self) -> None:
-        """Raise ``StorageRefused`` where it is not a whole database of a schema that is known."""
-        self._check_header()
-        self._check_content()
+    def check(self, *, to_write: bool = True) -> None:
+        """Raise ``StorageRefused`` where it is not a whole database of a schema that is known, or
+        cannot be written ``to_write`` into.
+        """
+        self._check_header(to_write)
+        self._check_content(to_write)
+
+    def obstacle(self) -> str | None:
+        """Why it cannot be written; None: it can. Raises ``OSError`` where nobody can tell."""
+        if not os.stat(self.path).st_mode & 0o222 or not os.access(self.path, os.W_OK):
+            return "cannot be written"
+        if not os.access(self.path.parent, os.W_OK):
+            return "lies in a directory that cannot be written"
+        return None
+
+    def to_look(self, *, to_write: bool = False) -> str:
+        """What SQLite is to open to read it without writing a byte, beside it neither, but for the
+        index of its log where that is ours ``to_write``.
+        """
+        # Even a read-only connection makes a -shm file, unless it is told that nothing will change.
+        if self._is_quiet():
+            asked = "immutable=1"
+        else:
+            asked = "mode=ro" if to_write else "mode=ro&readonly_shm=1"
+        return f"{self.path.absolute().as_uri()}?{asked}"
+
+    def mark(self) -> tuple[object, ...]:
+        """What is another one once somebody has written to it. Raises ``OSError``."""
+        found = os.stat(self.path)
+        return (found.st_ino, found.st_mtime_ns, found.st_size, self._is_quiet())
 
     def create(self) -> None:
         """Build the database beside its path and link it there: nobody ever sees half of one."""
@@ -79,16 +107,15 @@ class DatabaseFile:
             os.rename(draft, self.path)
         _sync_directory(self.path.parent)
 
-    def _check_header(self) -> None:
+    def _check_header(self, to_write: bool) -> None:
         """Refuse by the file's first bytes alone: SQLite touches nothing that is not ours."""
         try:
             found = os.stat(self.path)
             if not stat.S_ISREG(found.st_mode):
                 raise self._refuse("not_a_database", "is not a regular file")
-            if not found.st_mode & 0o222 or not os.access(self.path, os.W_OK):
-                raise self._refuse("read_only", "cannot be written")
-            if not os.access(self.path.parent, os.W_OK):
-                raise self._refuse("read_only", "lies in a directory that cannot be written")
+            obstacle = self.obstacle() if to_write else None
+            if obstacle is not None:
+                raise self._refuse("read_only", obstacle)
         except OSError as error:
             raise self._refuse("unreachable", f"cannot be read: {error.strerror}") from error
         header = self._read_header()
@@ -110,9 +137,8 @@ class DatabaseFile:
         have on it (https://sqlite.org/howtocorrupt.html, section 2.2).
         """
         location = self.path.absolute().as_uri() + "?immutable=1"
-        flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
         try:
-            connection = apsw.Connection(location, flags=flags)
+            connection = apsw.Connection(location, flags=LOOKING)
             try:
                 whole, header = connection.read("main", 0, 0, 100)
             finally:
@@ -137,29 +163,26 @@ class DatabaseFile:
         except OSError:
             return True
 
-    def _check_content(self) -> None:
+    def _check_content(self, to_write: bool) -> None:
         """Read the schema, and a file of moderate size page by page, without writing a byte."""
         quiet = self._is_quiet()
         try:
-            self._read_through(immutable=quiet)
+            self._read_through(to_write)
         except StorageRefused:
             if not quiet or self._is_quiet():
                 raise
             # Another process began to write in between: what was read may have been two halves.
-            self._read_through(immutable=False)
+            self._read_through(to_write)
 
-    def _read_through(self, *, immutable: bool) -> None:
-        # Even a read-only connection makes a -shm file, unless it is told that nothing will change.
-        location = self.path.absolute().as_uri() + ("?immutable=1" if immutable else "?mode=ro")
-        flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    def _read_through(self, to_write: bool) -> None:
         try:
-            connection = apsw.Connection(location, flags=flags)
+            connection = apsw.Connection(self.to_look(to_write=to_write), flags=LOOKING)
         except apsw.Error as error:
             raise self._refuse("unreachable", f"cannot be opened: {error}") from error
         try:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             connection.set_busy_timeout(int(self._busy_timeout * 1000))
-            self._check_schema(connection)
+            self._check_schema(connection, to_write)
             if self.path.stat().st_size <= _CHECKED_WHOLE:
                 verdict = connection.execute("PRAGMA quick_check(1)").fetchall()[0][0]
                 if verdict != "ok":
@@ -171,7 +194,7 @@ class DatabaseFile:
         finally:
             connection.close()
 
-    def _check_schema(self, connection: apsw.Connection) -> None:
+    def _check_schema(self, connection: apsw.Connection, to_write: bool) -> None:
         rows = connection.execute("SELECT value FROM kalends_meta WHERE key = 'schema'").fetchall()
         found = str(rows[0][0]) if rows else ""
         if not found.isdecimal():
@@ -180,6 +203,12 @@ class DatabaseFile:
             raise self._refuse_newer(found)
         if int(found) < 1:
             raise self._refuse("corrupt", f"says that its schema version is {found}")
+        if int(found) < migrations.SCHEMA and not to_write:
+            raise self._refuse(
+                "older_schema",
+                f"has schema version {found}, and cannot be written to bring it to "
+                f"{migrations.SCHEMA}: copy it, and open the copy",
+            )
         if int(found) == migrations.SCHEMA:
             there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
             missing = sorted({table._meta.table_name for table in migrations.TABLES} - there)
