@@ -27,7 +27,7 @@ from kalends.storage.models import (
     GapRow,
     JournalRow,
 )
-from kalends.storage.paging import first_row
+from kalends.storage.prepared import Prepared, hole
 
 __all__ = ["Pruned", "prune"]
 
@@ -71,6 +71,36 @@ _OLD_COLUMNS = (
     ExecutionRow.id, ExecutionRow.event_id, ExecutionRow.due, ExecutionRow.version,
     ExecutionRow.fate, ExecutionRow.reason, ExecutionRow.manual,
 )  # fmt: skip
+_GAP_PARTS = (
+    GapRow.id, GapRow.version, GapRow.fate, GapRow.reason, GapRow.first, GapRow.last, GapRow.count,
+)  # fmt: skip
+_OF_EVENT = GapRow.event_id == hole("event")
+
+# What is asked of each event in each call, a few old executions at a time.
+_ACCOUNT = Prepared(EventRow.select(EventRow.accounted_from).where(EventRow.id == hole("event")))
+_BEFORE = Prepared(
+    GapRow.select(*_GAP_PARTS)
+    .where(_OF_EVENT, GapRow.last < hole("low"))
+    .order_by(GapRow.last.desc())
+    .limit(1)
+)
+_AMONG = Prepared(
+    GapRow.select(*_GAP_PARTS)
+    .where(_OF_EVENT, GapRow.last >= hole("low"), GapRow.first <= hole("high"))
+    .order_by(GapRow.last)
+)
+_KEPT = Prepared(
+    ExecutionRow.select(ExecutionRow.due).where(
+        ExecutionRow.event_id == hole("event"),
+        ExecutionRow.due > hole("start"),
+        ExecutionRow.due < hole("high"),
+        ExecutionRow.manual == 0,
+    )
+)
+_GROW = GapRow.update(last=0, count=0, recorded_at=0).where(GapRow.id == "")
+_NEW_GAP = GapRow.insert(
+    id="", event_id="", first=0, last=0, count=0, fate="", reason=None, version=0, recorded_at=0
+)
 
 
 def prune(
@@ -197,24 +227,18 @@ class _Round:
         self._write_spans(spans)
 
     def _write_spans(self, spans: Sequence[tuple[str, _Span]]) -> None:
+        grown = [
+            (span.last, span.count, self._now, span.id) for _, span in spans if span.id is not None
+        ]
+        new = []
         for event_id, span in spans:
-            version, fate, reason = span.key
-            if span.id is not None:
-                GapRow.update(last=span.last, count=span.count, recorded_at=self._now).where(
-                    GapRow.id == span.id
-                ).execute(self._db)
-            else:
-                GapRow.insert(
-                    id=self._ids(),
-                    event_id=event_id,
-                    first=span.first,
-                    last=span.last,
-                    count=span.count,
-                    fate=fate,
-                    reason=reason,
-                    version=version,
-                    recorded_at=self._now,
-                ).execute(self._db)
+            if span.id is None:
+                version, fate, reason = span.key
+                within = span.first, span.last, span.count
+                new.append((self._ids(), event_id, *within, fate, reason, version, self._now))
+        for query, rows in ((_GROW, grown), (_NEW_GAP, new)):
+            if rows:
+                self._dialect.execute_many(self._db, self._dialect.compile(query), rows)
 
     # -- gaps, journal, tombstones -------------------------------------------------------------
 
@@ -293,8 +317,8 @@ class _Round:
 
 def _account_of(db: peewee.Database, event_id: str) -> int:
     """Where the event's account begins."""
-    row = first_row(db, EventRow.select(EventRow.accounted_from).where(EventRow.id == event_id))
-    return MAX_US if row is None else int(row[0])
+    found = _ACCOUNT.value(db, event=event_id)
+    return MAX_US if found is None else int(found)
 
 
 def _neighbours(
@@ -302,29 +326,15 @@ def _neighbours(
 ) -> tuple[list[_Span], list[int]]:
     """The event's gaps and kept executions among those pruned, from the gap before them on."""
     low, high = min(old.due for old in olds), max(old.due for old in olds)
-    columns = (
-        GapRow.id, GapRow.version, GapRow.fate, GapRow.reason, GapRow.first, GapRow.last,
-        GapRow.count,
-    )  # fmt: skip
-    mine = GapRow.event_id == event_id
-    before = (
-        GapRow.select(*columns).where(mine, GapRow.last < low).order_by(GapRow.last.desc()).limit(1)
-    )
-    among = GapRow.select(*columns).where(mine, GapRow.last >= low, GapRow.first <= high)
-    rows = list(before.tuples().execute(db))
+    rows = _BEFORE.rows(db, event=event_id, low=low)
     start = rows[0][5] if rows else low
-    rows += among.order_by(GapRow.last).tuples().execute(db)
+    rows += _AMONG.rows(db, event=event_id, low=low, high=high)
     spans = [
         _Span((version, fate, reason), first, last, count, gap_id)
         for gap_id, version, fate, reason, first, last, count in rows
     ]
-    kept = ExecutionRow.select(ExecutionRow.due).where(
-        ExecutionRow.event_id == event_id,
-        ExecutionRow.due > start,
-        ExecutionRow.due < high,
-        ExecutionRow.manual == 0,
-    )
-    return spans, [due for (due,) in kept.tuples().execute(db)]
+    kept = _KEPT.rows(db, event=event_id, start=start, high=high)
+    return spans, [due for (due,) in kept]
 
 
 def _fold(olds: Sequence[_Old], around: tuple[list[_Span], list[int]]) -> list[_Span]:

@@ -6,9 +6,8 @@ import os
 import time
 from datetime import UTC, datetime, timedelta
 
-import recording
 from figures.stored import build_history
-from figures.waiting import percentile, scratch, until
+from figures.waiting import scratch, until
 from harness.plan import Column, Figure, Task
 from peers.kalends_sqlite import Subject
 
@@ -34,21 +33,26 @@ def prune(*, events: int, each: int, column: str) -> dict[str, float]:
         # A start begins with a round of housekeeping: this joins it, or comes after a short one.
         subject.scheduler.housekeeper.keep_house().get(timeout=600.0)
         ended = time.time()
-        busy = _late(begin, max(ended, begin + 0.5))
-        quiet = _late(ended + 1.0, ended + 3.0)
+        busy = _late(subject, begin, max(ended, begin + 0.5))
+        quiet = _late(subject, ended + 1.0, ended + 3.0)
         left = subject.scheduler.count_executions(until=datetime.now(UTC) - timedelta(days=30))
         assert not left, left
         subject.stop()
         return {
             f"{column}_rate": events * each / (ended - started),
-            f"{column}_quiet": percentile(quiet, 0.99) * 1e3,
-            f"{column}_busy": percentile(busy, 0.99) * 1e3,
+            f"{column}_quiet": quiet,
+            f"{column}_busy": busy,
         }
 
 
-def _late(since: float, until_: float) -> list[float]:
-    until(lambda: time.time() > until_, "the end")
-    return [(at - first) % 0.1 for first, at in list(recording.RAN) if since <= at < until_]
+def _late(subject: Subject, since: float, until_: float) -> float:
+    """How late 99 of 100 began of what was due in that time, in milliseconds."""
+    until(lambda: time.time() > until_ + 0.5, "the end")
+    first, last = (datetime.fromtimestamp(at, UTC) for at in (since, until_))
+    late = subject.scheduler.report(since=first, until=last).lateness
+    if late is None:
+        raise RuntimeError("nothing has run")
+    return late.p99 * 1e3
 
 
 def _end_events(file: str) -> None:
