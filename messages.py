@@ -326,6 +326,8 @@ class DueClaimed(Message, frozen=True):
     """True where the batch was full."""
     held_up: bool = False
     """True where something may wait for an execution to end."""
+    many_wait: bool = False
+    """True where more waits than one transaction could take."""
 
 
 class ClaimUnrunnable(Message, frozen=True):

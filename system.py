@@ -17,6 +17,7 @@ from kalends.actors.event_manager import EventManagerActor
 from kalends.actors.execution_tracker import ExecutionTrackerActor
 from kalends.actors.housekeeper import Chores, HousekeeperActor
 from kalends.actors.loop import LoopActor
+from kalends.actors.rescuing import Rescuing
 from kalends.actors.runtime import Actor, Cell, Exit, ExitKind
 from kalends.announcing import Announcer
 from kalends.children import Context, Report, describe
@@ -60,7 +61,9 @@ __all__ = ["System"]
 
 A = TypeVar("A", bound=Actor)
 _log = get_log()
-_START_TIMEOUT = 30.0
+_FIRST_LOOK = 120.0
+"""Seconds for what an actor does before it can start: free what dead processes held, say."""
+_START_TIMEOUT = 3 * _FIRST_LOOK
 _TREE_TIMEOUT = 30.0
 """More than four actors take to be asked, killed and abandoned one after the other."""
 
@@ -176,6 +179,9 @@ class System:
         changing = Changing(
             self.storage, events, self.clock, self.runner, self._tell_loop, self.announcer.skipped
         )
+        rescuing = Rescuing(
+            self.storage, nodes, self.clock, changing, self.announcer, self._tell_loop
+        )
         keepers: dict[str, Any] = {**here, "changing": changing, "tell_loop": self._tell_loop}
         self.tracker = self._cell(
             "execution_tracker",
@@ -184,6 +190,7 @@ class System:
             store=executions,
             outcomes=outcomes,
             nodes=nodes,
+            rescuing=rescuing,
             runner=self.runner,
             control=Control(self.storage, executions, outcomes, events.stamp, self.runner),
             announcer=self.announcer,
@@ -215,11 +222,10 @@ class System:
         self.housekeeper = self._cell(
             "housekeeper",
             HousekeeperActor,
-            **keepers,
-            nodes=nodes,
+            **here,
+            rescuing=rescuing,
             ids=self.ids,
             node=self.node,
-            announcer=self.announcer,
             settings=settings,
             chores=self.chores,
             on_round=self.condition.housekeeping_told,
@@ -244,33 +250,26 @@ class System:
 
     def _make_trees(self) -> None:
         settings = self.settings
-        window = RestartWindow(settings.restart_intensity, settings.restart_period)
-        backoff = Backoff(settings.restart_backoff, limit=settings.restart_backoff_limit)
         core: list[Cell[Any]] = [self.tracker, self.event_manager]
         if settings.enabled:
             core.append(self.loop)
-        self.core = Supervisor(
-            "core",
-            self.hub,
-            [ChildSpec(cell.name, cell, Restart.PERMANENT) for cell in core],
-            Strategy.REST_FOR_ONE,
-            window=window,
-            backoff=backoff,
-            on_report=self._reported,
-            rng=self.machinery.rng(),
-        )
-        self.housekeeping = Supervisor(
-            "housekeeping",
-            self.hub,
-            [ChildSpec("housekeeper", self.housekeeper, Restart.PERMANENT)],
-            Strategy.ONE_FOR_ONE,
-            window=window,
-            backoff=backoff,
-            on_report=self._reported,
-            rng=self.machinery.rng(),
-        )
+        self.core = self._tree("core", core, Strategy.REST_FOR_ONE)
+        self.housekeeping = self._tree("housekeeping", [self.housekeeper], Strategy.ONE_FOR_ONE)
         if not settings.enabled:
             self.loop.close(NotInitialized("this scheduler runs nothing: settings.enabled is off"))
+
+    def _tree(self, name: str, cells: Sequence[Cell[Any]], strategy: Strategy) -> Supervisor:
+        settings = self.settings
+        return Supervisor(
+            name,
+            self.hub,
+            [ChildSpec(c.name, c, Restart.PERMANENT, start_timeout=_FIRST_LOOK) for c in cells],
+            strategy,
+            window=RestartWindow(settings.restart_intensity, settings.restart_period),
+            backoff=Backoff(settings.restart_backoff, limit=settings.restart_backoff_limit),
+            on_report=self._reported,
+            rng=self.machinery.rng(),
+        )
 
     def _start_tree(self, tree: Supervisor, on_exit: Callable[[Exit], None]) -> None:
         started: Future[None] = Future()

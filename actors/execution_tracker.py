@@ -12,6 +12,7 @@ from typing import Any
 
 from kalends.actors.changing import Changing
 from kalends.actors.control import Control
+from kalends.actors.rescuing import Rescuing
 from kalends.actors.runtime import Actor, handles
 from kalends.announcing import Announcer
 from kalends.clock import US, Clock
@@ -79,6 +80,7 @@ class ExecutionTrackerActor(Actor):
         store: ExecutionStore,
         outcomes: OutcomeStore,
         nodes: NodeStore,
+        rescuing: Rescuing,
         clock: Clock,
         runner: Runner,
         changing: Changing,
@@ -92,6 +94,7 @@ class ExecutionTrackerActor(Actor):
         self._store = store
         self._outcomes = outcomes
         self._nodes = nodes
+        self._rescuing = rescuing
         self._clock = clock
         self._runner = runner
         self._changing = changing
@@ -118,9 +121,7 @@ class ExecutionTrackerActor(Actor):
             watching = self._storage.watch(lambda: self.tell_self(OthersCommitted()))
             if self.cell.incarnation == 1:
                 watching.get()
-                rescued = self._beat(self._nodes.enter)
-                rescued.add_done_callback(self._tell_ended)
-                rescued.get().log()
+                self._rescuing.run(self._nodes.enter).get()
                 self.after(self._lease / 3, Heartbeat())
             else:
                 self.heartbeat(Heartbeat())
@@ -237,33 +238,13 @@ class ExecutionTrackerActor(Actor):
 
         A refusal of the storage is tried again at the next beat.
         """
-        beaten = self._beat(self._nodes.renew)
-        beaten.add_done_callback(self._tell_ended)
-        beaten.add_done_callback(self._beaten)
+        self._rescuing.run(self._nodes.renew).add_done_callback(self._beaten)
         self._audit()
         self._storage.read(self._nodes.called_off).add_done_callback(self._called_off)
         self.after(self._lease / 3, message)
 
-    def _beat(self, enter: Callable[..., object]) -> Future[Rescue]:
-        def unit(db: Any) -> Rescue:
-            # Not before its turn has come: others may have claimed and begun what it ends.
-            now = self._clock.now_us()
-            enter(db, now=now)
-            return self._nodes.rescue(db, now=now)
-
-        return self._storage.write(unit)
-
-    def _tell_ended(self, done: Future[Rescue]) -> None:
-        """On the writer's thread, right after the commit."""
-        if done.value is not None:
-            self._announcer.ended(done.value.ended)
-
     def _beaten(self, done: Future[Rescue]) -> None:
-        if done.value is not None and done.value.nodes:
-            self._changing.disarm(done.value.paused)
-            done.value.log()
-            self._tell_loop(ClaimDue())
-        elif done.error is not None and not isinstance(done.error, KalendsError):
+        if done.error is not None and not isinstance(done.error, KalendsError):
             self.fail(done.error)
 
     @handles(OthersCommitted)

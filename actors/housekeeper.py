@@ -13,23 +13,22 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from kalends.actors.changing import Changing
 from kalends.actors.hub import Timer
+from kalends.actors.rescuing import Rescuing
 from kalends.actors.runtime import Actor, handles
-from kalends.announcing import Announcer
 from kalends.cleanup import CleanupReport, CleanupRule, run_rule
 from kalends.clock import US, Clock
 from kalends.errors import KalendsError, NotInitialized, ValidationFailed, did_you_mean
 from kalends.futures import Future, failed
 from kalends.ids import IdSource
 from kalends.logs import get_log
-from kalends.messages import ClaimDue, KeepHouse, Message, RoundEnded, RunCleanup
+from kalends.messages import KeepHouse, RoundEnded, RunCleanup
 from kalends.model import JournalKind
 from kalends.native import Thread, allocate_lock
 from kalends.settings import Settings
 from kalends.storage.engine import Storage
 from kalends.storage.journal import write_entry
-from kalends.storage.nodes import NodeStore, Rescue
+from kalends.storage.nodes import Rescue
 from kalends.storage.retention import Pruned, prune
 
 __all__ = ["Chores", "HousekeeperActor", "HousekeepingReport"]
@@ -94,36 +93,29 @@ class Chores:
 
 
 class HousekeeperActor(Actor):
-    """Keeps house. ``tell_loop`` tells the loop when rescued executions may be claimed.
-
-    ``on_round`` is told after each round what could not be done, or None; on the round's thread.
+    """Keeps house. ``on_round`` is told after each round what could not be done, or None; on the
+    round's thread.
     """
 
     def __init__(
         self,
         *,
         storage: Storage,
-        nodes: NodeStore,
+        rescuing: Rescuing,
         ids: IdSource,
         node: str,
         clock: Clock,
-        changing: Changing,
-        announcer: Announcer,
         settings: Settings,
-        tell_loop: Callable[[Message], None],
         chores: Chores,
         on_round: Callable[[str | None], None],
     ) -> None:
         super().__init__()
         self._storage = storage
-        self._nodes = nodes
+        self._rescuing = rescuing
         self._ids = ids
         self._node = node
         self._clock = clock
-        self._changing = changing
-        self._announcer = announcer
         self._settings = settings
-        self._tell_loop = tell_loop
         self._chores = chores
         self._on_round = on_round
         self._round: Future[HousekeepingReport] | None = None
@@ -199,20 +191,7 @@ class HousekeeperActor(Actor):
             return otherwise
 
     def _rescue(self) -> Rescue:
-        now = self._clock.now_us()
-        rescuing = self._storage.write(lambda db: self._nodes.rescue(db, now=now))
-        rescuing.add_done_callback(self._rescued)
-        rescued = rescuing.get()
-        rescued.log()
-        if rescued.nodes:
-            self._tell_loop(ClaimDue())
-        return rescued
-
-    def _rescued(self, done: Future[Rescue]) -> None:
-        """On the writer's thread, right after the commit."""
-        if done.value is not None:
-            self._changing.disarm(done.value.paused)
-            self._announcer.ended(done.value.ended)
+        return self._rescuing.run().get()
 
     def _prune(self) -> Pruned:
         total = Pruned()

@@ -45,6 +45,11 @@ from kalends.work import Claim, WrittenOff
 __all__ = ["LoopActor"]
 
 _log = get_log()
+_LARGEST_PORTION = 8
+"""Batches of what waits that one transaction takes, at most. To find the first of a hundred
+thousand in their order takes as long as to claim some thousands: as long as a transaction has been
+filled, the next one takes twice as many.
+"""
 _RETRY_FIRST, _RETRY_LIMIT = 0.05, 5.0
 
 
@@ -82,6 +87,7 @@ class LoopActor(Actor):
         self._claiming = False
         self._again = False
         self._full = False
+        self._portion = 1
         self._blocked_until: int | None = None
         self._held_up = False
         self._wake: Timer | None = None
@@ -114,11 +120,16 @@ class LoopActor(Actor):
         self._claiming = True
         self._changing.foreseen_from = None
         now = self._clock.now_us()
-        settled = self._outbox.pending()
-        limit = min(room, self._settings.claim_batch)
+        settled, portion = self._outbox.pending(), self._portion
+        batch = self._settings.claim_batch
         future = self._storage.write(
             lambda db: self._store.claim_due(
-                db, now=now, ahead=self._ahead, limit=limit, settled=settled
+                db,
+                now=now,
+                ahead=self._ahead,
+                limit=min(room, batch),
+                settled=settled,
+                waiting_limit=min(room, batch * portion),
             )
         )
         future.add_done_callback(self._claimed)
@@ -139,6 +150,7 @@ class LoopActor(Actor):
                     claimed.blocked_until,
                     claimed.more,
                     claimed.held_up,
+                    claimed.many_wait,
                 )
             )
         elif isinstance(done.error, KalendsError):
@@ -162,6 +174,7 @@ class LoopActor(Actor):
         self._retry_in = _RETRY_FIRST
         self._blocked_until = message.blocked_until
         self._held_up = message.held_up
+        self._portion = min(self._portion * 2, _LARGEST_PORTION) if message.many_wait else 1
         if message.more or self._again:
             self._again = False
             self.claim(ClaimDue())

@@ -57,11 +57,11 @@ class Claimed(msgspec.Struct, frozen=True):
     next_due: int | None
     """The earliest instant that is left and may be claimed ahead of time."""
     blocked_until: int | None
-    """The earliest instant that nothing can be done about ahead of time: it is decided on when it
-    comes, or a pause ends then.
-    """
+    """The earliest one that nothing can be done about before it comes, or at which a pause ends."""
     more: bool
     """True where the batch was full: claim again at once."""
+    many_wait: bool = False
+    """True where more waits than it could hold."""
     held_up: bool = False
     """True where something may wait for an execution to end."""
     told: tuple[str, ...] = ()
@@ -139,12 +139,12 @@ class ClaimStore:
         ahead: int,
         limit: int,
         settled: Settled,
+        waiting_limit: int | None = None,
     ) -> Claimed:
-        """Decide on everything due by ``now``, and claim ahead what is due within ``ahead``
-        microseconds.
+        """Decide on everything due by ``now``, and claim ahead what is due within ``ahead`` us.
 
-        ``settled`` are outcomes of this node that are not recorded yet, by their executions.
-        """
+        ``settled``: outcomes of this node that are not recorded yet, by their executions.
+        ``waiting_limit`` is in the place of ``limit`` for what waits."""
         stamp = Stamp(now=now, ids=self._ids, node=self._node)
         horizon = now + ahead
         first, resumed, paused = prospects(db, now, horizon), 0, list[tuple[str, Span]]()
@@ -154,16 +154,16 @@ class ClaimStore:
             first = prospects(db, now, horizon)
         rooms = Rooms(db, self._limits, settled)
         this = _Round(db, Batch(self._node, self._ids, now), rooms, now, settled, first)
-        found = []
+        found, most = [], waiting_limit or limit
         if first.ready:
-            found = ready(db, now=now, horizon=horizon, full=rooms.full(), limit=limit)
+            found = ready(db, now=now, horizon=horizon, full=rooms.full(), limit=most)
         waiting = [one for one in found if not one.makes_way(now)]
         this.skipped += [Skipped(one, event_row(db, one)[1], span) for one, span in paused]
         this.making_way = {one.event_id for one in found if one.makes_way(now)}
         self._take_all(this, [one for one in waiting if one.limit_name not in self._limits])
         # What waits comes first: where that is more than a batch, what is due has to wait for it,
         # unless it comes before the last of the batch in the order of its limit.
-        cut = len(found) >= limit and bool(waiting)
+        cut = len(found) >= most and bool(waiting)
         bound = (-found[-1].priority, found[-1].ready_at) if cut else None
         more = self._share_limits(this, waiting, limit, bound)
         rows = [] if cut else self._due.unlimited(db, first, now=now, horizon=horizon, limit=limit)
@@ -181,7 +181,8 @@ class ClaimStore:
             tuple(claims),
             rest.next_due,
             rest.blocked_until,
-            more=more or max(len(rows), len(found), resumed) >= limit,
+            more=more or max(len(rows), resumed) >= limit or len(found) >= most,
+            many_wait=cut,
             held_up=bool(rooms.full()) or rest.waiting,
             told=tuple(this.told),
             terminated=tuple(this.terminated),
@@ -361,10 +362,8 @@ class ClaimStore:
             found = execution_at(db, event_id, due)
             if found is not None and found != execution_id:
                 free = free_instant(db, None, event_id, due + 1)
-                moved = ExecutionRow.update(due=free).where(
-                    ExecutionRow.id == found,
-                    ExecutionRow.manual == 1,
-                )
+                moved = ExecutionRow.update(due=free)
+                moved = moved.where(ExecutionRow.id == found, ExecutionRow.manual == 1)
                 if free is None or not moved.execute(db):
                     continue
                 self._writer.insert(db, [row])

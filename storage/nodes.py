@@ -36,7 +36,9 @@ from kalends.storage.running_on import gone
 from kalends.storage.streaks import pause_after_failures
 from kalends.work import Claim, Ending
 
-__all__ = ["NodeStore", "Process", "Rescue", "ThisProcess", "place_of_this_process"]
+__all__ = [
+    "RESCUED_AT_ONCE", "NodeStore", "Process", "Rescue", "ThisProcess", "place_of_this_process",
+]  # fmt: skip
 
 _log = get_log()
 
@@ -69,6 +71,10 @@ _HELD = Prepared(
         ExecutionRow.claimed_at < hole("before"),
     )
 )
+
+
+RESCUED_AT_ONCE = 5000
+"""Executions that one unit of work frees, at most."""
 
 
 class Process(Protocol):
@@ -121,6 +127,24 @@ class Rescue(msgspec.Struct, frozen=True):
     """The executions that got their fate by it: those that are lost, and those that somebody had
     called off.
     """
+    more: bool = False
+    """Whether some are left: call again."""
+
+    @property
+    def freed(self) -> int:
+        """How many executions it was about."""
+        return self.reopened + len(self.ended)
+
+    def and_then(self, other: Rescue) -> Rescue:
+        """What both have done, this one first."""
+        return Rescue(
+            tuple(dict.fromkeys(self.nodes + other.nodes)),
+            self.reopened + other.reopened,
+            self.lost + other.lost,
+            self.paused + other.paused,
+            self.ended + other.ended,
+            other.more,
+        )
 
     def log(self) -> None:
         """Log it, where there was a dead node."""
@@ -204,20 +228,21 @@ class NodeStore:
         )
         return freed
 
-    def rescue(self, db: peewee.Database, *, now: int) -> Rescue:
-        """Declare dead the nodes that are, and free what they held."""
+    def rescue(self, db: peewee.Database, *, now: int, limit: int = RESCUED_AT_ONCE) -> Rescue:
+        """Declare dead the nodes that are, and free what they held, ``limit`` executions at most.
+
+        A node of which some are left stays entered, as dead as it is, and the journal has an entry
+        for each call.
+        """
+        total = Rescue()
         dead = self._dead_nodes(db, now) | dict.fromkeys(self._unknown_nodes(db), False)
-        found = Rescue(tuple(dead))
         for node, over in dead.items():
-            self._remove(db, node, self._last_renewal(db, node))
-            freed = self._rescue_node(db, node, now, over=over)
-            found = Rescue(
-                found.nodes,
-                found.reopened + freed.reopened,
-                found.lost + freed.lost,
-                found.paused + freed.paused,
-                found.ended + freed.ended,
-            )
+            if total.freed >= limit:
+                return msgspec.structs.replace(total, more=True)
+            freed = self._rescue_node(db, node, now, over=over, limit=limit - total.freed)
+            total = total.and_then(freed)
+            if not freed.more:
+                self._remove(db, node, self._last_renewal(db, node))
             write_entry(
                 db,
                 JournalKind.NODE_DIED,
@@ -228,7 +253,9 @@ class NodeStore:
                 lost=freed.lost,
                 noticed_by=self._node,
             )
-        return found
+            if freed.more:
+                break
+        return total
 
     def held(self, db: peewee.Database, *, before: int) -> tuple[Held, ...]:
         """The open executions of this node that were claimed before an instant."""
@@ -278,7 +305,9 @@ class NodeStore:
         """
         return [node for (node,) in _UNKNOWN.rows(db, node=self._node)]
 
-    def _rescue_node(self, db: peewee.Database, node: str, now: int, *, over: bool) -> Rescue:
+    def _rescue_node(
+        self, db: peewee.Database, node: str, now: int, *, over: bool, limit: int | None = None
+    ) -> Rescue:
         """Free what a node held. ``over``: its process has ended for certain; else it may only have
         been slow, and begin what it had claimed ahead whatever is told here.
         """
@@ -291,12 +320,15 @@ class NodeStore:
             )
             .join(EventRow, peewee.JOIN.LEFT_OUTER, on=(EventRow.id == ExecutionRow.event_id))
             .where(ExecutionRow.node == node, ExecutionRow.ended_at.is_null())
+            .limit(None if limit is None else limit + 1)
         )  # fmt: skip
+        rows = list(query.tuples().execute(db))
+        more = limit is not None and len(rows) > limit
         ended: list[Ending] = []
         unbegun: list[Held] = []
         begun: dict[str, tuple[str, int, int]] = {}
         held: dict[str, Policies | None] = {}
-        for *row, event_id, due, manual, mark in list(query.tuples().execute(db)):
+        for *row, event_id, due, manual, mark in rows[:limit]:
             execution_id, ready_at, attempt, started_at, claimed_at, text, status = row
             this = execution_id, event_id, due, attempt
             if mark:
@@ -327,7 +359,9 @@ class NodeStore:
                 node=self._node,
             )
         ]
-        return Rescue((node,), len(unbegun) + len(again), len(lost), tuple(paused), tuple(ended))
+        return Rescue(
+            (node,), len(unbegun) + len(again), len(lost), tuple(paused), tuple(ended), more
+        )
 
 
 def _readable(text: str | None) -> Policies | None:

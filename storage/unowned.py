@@ -35,6 +35,7 @@ _COLUMNS = (
     ExecutionRow.manual, ExecutionRow.ready_at, EventRow.serial, EventRow.limit_name,
     EventRow.priority, EventRow.status, EventRow.next_due, ExecutionRow.moved_to,
 )  # fmt: skip
+_NOBODY = peewee.SQL("''")
 _TAKE = ExecutionRow.update(
     fate="",
     attempt=0,
@@ -44,7 +45,13 @@ _TAKE = ExecutionRow.update(
     priority=0,
     limit_name=None,
     cancel=0,
-).where(ExecutionRow.id == "", _UNOWNED)
+).where(
+    ExecutionRow.id == "",
+    # In these words it is no condition of an index: SQLite would go through all that wait, for each
+    # block of rows, in the place of looking up those that it is given.
+    fn.COALESCE(ExecutionRow.node, _NOBODY) == _NOBODY,
+    ExecutionRow.ended_at.is_null(),
+)
 
 
 class Waiting(msgspec.Struct, frozen=True):

@@ -69,8 +69,10 @@ def be_killed(file: str, count: int) -> None:
         **limits,
     )
     scheduler.start()
-    _store(scheduler, count, time.time() + 3.0 + count / 5000)
+    due = time.time() + 3.0 + count / 20_000
+    _store(scheduler, count, due)
     until(lambda: scheduler.status().in_flight >= count, "all claimed")
+    until(lambda: time.time() > due, "the instant")
     os.kill(os.getpid(), signal.SIGKILL)
 
 

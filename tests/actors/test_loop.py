@@ -146,3 +146,32 @@ def test_what_a_shutdown_gave_back_runs_after_the_next_start(virtual: Any) -> No
     assert virtual.fates(event) == {10: "succeeded"}
     (execution,) = virtual.executions(event)
     assert [attempt.number for attempt in execution.attempts] == [1]
+
+
+def test_where_much_waits_each_claim_takes_more_of_it(
+    make_virtual: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    virtual = make_virtual(claim_batch=2).start()
+    really = ClaimStore.claim_due
+    taken: list[tuple[int, int]] = []
+
+    def claim_due(self: ClaimStore, *args: Any, **kwargs: Any) -> Any:
+        claimed = really(self, *args, **kwargs)
+        if claimed.claims and claimed.claims[0].attempt == 2:
+            taken.append((kwargs["waiting_limit"], len(claimed.claims)))
+        return claimed
+
+    monkeypatch.setattr(ClaimStore, "claim_due", claim_due)
+    rule = once(START.add(seconds=10))
+    again: dict[str, Any] = {"retries": 1, "retry_delay": 10.0, "retry_jitter": 0.0}
+    virtual.scheduler.schedule_events({"job": "boom", "trigger": rule, **again} for _ in range(50))
+    virtual.advance(10)
+    virtual.advance(10)
+    assert taken == [(2, 2), (4, 4), (8, 8), (16, 16), (16, 16), (16, 4)]
+    taken.clear()
+    virtual.scheduler.schedule_events(
+        {"job": "boom", "trigger": once(START.add(seconds=30)), **again} for _ in range(3)
+    )
+    virtual.advance(10)
+    virtual.advance(10)
+    assert taken == [(2, 2), (4, 1)]

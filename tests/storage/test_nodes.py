@@ -232,3 +232,38 @@ def test_leaving_says_what_was_abandoned(ledger: Ledger) -> None:
     line = ledger.run(list_entries, JournalQuery()).items[0]
     assert (line.kind, line.details) == (JournalKind.NODE_STOPPED, {"abandoned": 3})
     assert nodes(ledger) == set()
+
+
+def test_a_rescue_of_many_is_done_a_stretch_a_call(ledger: Ledger) -> None:
+    ledger.create(*(ledger.definition(every(seconds=10)) for _ in range(5)))
+    ledger.clock.advance(10.0)
+    ledger.run(ledger.there.leases.register, now=ledger.now)
+    assert len(ledger.claim(node=ledger.there).claims) == 5
+    ledger.clock.advance(31.0)
+    found = []
+    for left in ({"there"}, {"there"}, set()):
+        found.append(ledger.run(ledger.here.leases.rescue, now=ledger.now, limit=2))
+        assert nodes(ledger) == left, "it stays entered while something of it is left"
+    assert [(rescued.reopened, rescued.more) for rescued in found] == [
+        (2, True),
+        (2, True),
+        (1, False),
+    ]
+    assert kinds(ledger)[:3] == [JournalKind.NODE_DIED] * 3
+    total = found[0].and_then(found[1]).and_then(found[2])
+    assert (total.nodes, total.reopened, total.more) == (("there",), 5, False)
+    assert rescue(ledger) == Rescue()
+
+
+def test_a_rescue_that_is_full_leaves_the_other_nodes_to_the_next_call(ledger: Ledger) -> None:
+    ledger.create(*(ledger.definition(every(seconds=10)) for _ in range(2)))
+    ledger.clock.advance(10.0)
+    ledger.run(ledger.there.leases.register, now=ledger.now)
+    ledger.claim(node=ledger.there)
+    row = {"place": "elsewhere", "pid": 1, "started_at": 0, "lease_until": ledger.now}
+    ledger.run(NodeRow.insert(id="zz", **row).execute)
+    ledger.clock.advance(31.0)
+    first = ledger.run(ledger.here.leases.rescue, now=ledger.now, limit=2)
+    assert (first.nodes, first.reopened, first.more) == (("there",), 2, True)
+    assert nodes(ledger) == {"zz"}
+    assert ledger.run(ledger.here.leases.rescue, now=ledger.now, limit=2) == Rescue(("zz",))

@@ -20,6 +20,44 @@ def run_and_record(ledger: Ledger, seconds: float = 10.0) -> None:
     ledger.end(*ledger.claim(ahead=0.25).claims)
 
 
+@pytest.mark.parametrize("statistics", [True, False])
+def test_rows_that_are_written_by_blocks_are_looked_up_one_by_one(
+    ledger: Ledger, statistics: bool
+) -> None:
+    again: dict[str, Any] = {"retries": 1, "retry_delay": 1.0}
+    ledger.create(*(ledger.definition(every(seconds=100), **again) for _ in range(300)))
+    seen: dict[str, Any] = {}
+
+    def trace(_cursor: apsw.Cursor, sql: str, values: Any) -> bool:
+        if "AS many" in sql:
+            seen[sql] = values
+        return True
+
+    connection = ledger.db.connection()
+    ledger.clock.advance(100.0)
+    connection.exec_trace = trace
+    begun = ledger.claim().claims
+    if statistics:
+        # Of a time at which next to nothing waits, as it is most of the time.
+        ledger.fail(begun[0])
+        connection.execute("ANALYZE").fetchall()
+        begun = begun[1:]
+    for claim in begun:
+        ledger.fail(claim)
+    ledger.clock.advance(1.0)
+    held = ledger.claim().claims
+    ledger.end(*held)
+    connection.exec_trace = None
+    assert len(held) == 300
+    # Events advanced; what has waited, taken; ends.
+    assert len({sql.split(" FROM ")[0] for sql in seen}) == 3
+    for sql, values in seen.items():
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
+        (source, target) = (row[3] for row in plan)
+        assert source.endswith("ROW VALUES CLAUSE")
+        assert target.endswith("USING PRIMARY KEY (id=?)")
+
+
 def test_a_statement_is_not_compiled_anew_for_other_values(ledger: Ledger) -> None:
     ledger.create(*(ledger.definition(every(seconds=10)) for _ in range(3)))
     compiled: list[Any] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pendulum
 import pytest
 
 from kalends import StorageUnavailable, current, every, once
+from kalends.storage.nodes import NodeStore
 from kalends.testing import ProcessKilled, StorageStep, VirtualScheduler, assert_accounted, sleep
 
 START = pendulum.datetime(2027, 1, 1, tz="UTC")
@@ -55,6 +57,51 @@ def test_after_a_kill_the_next_process_takes_over(make: Any, tmp_path: Path, whe
     kinds = [entry.kind.value for entry in scheduler.list_journal().items]
     assert kinds == ["node_died", "node_started", "downtime", "events_created", "node_started"]
     assert accounts(scheduler) == [START.add(minutes=10 * n) for n in (1, 2, 3, 4)]
+
+
+def held_and_killed(make: Any) -> Any:
+    """A scheduler with five executions of a process that is gone."""
+    scheduler = make(durations={"tick": 300})
+    for number in range(5):
+        scheduler.schedule_event("tick", every(minutes=10), name=f"{number}")
+    scheduler.advance(660)
+    assert scheduler.count_executions(fate="running") == 5
+    scheduler.kill()
+    scheduler.advance(60)
+    return scheduler
+
+
+def test_what_a_killed_process_held_is_freed_a_stretch_at_a_time(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NodeStore.rescue, "__kwdefaults__", {"limit": 2})
+    scheduler = held_and_killed(make).start()
+    died = scheduler.list_journal(kind="node_died").items
+    assert [entry.details["reopened"] for entry in died] == [1, 2, 2]
+    assert len({entry.node for entry in died}) == 1
+    scheduler.advance(400)
+    for execution in scheduler.list_executions().items:
+        assert [attempt.outcome for attempt in execution.attempts] == ["lost", "succeeded"]
+    assert scheduler.verify().violations == ()
+
+
+def test_a_rescue_that_is_killed_half_way_is_gone_on_with(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NodeStore.rescue, "__kwdefaults__", {"limit": 2})
+    for at in range(1, 12):
+        scheduler = held_and_killed(make)
+        scheduler.probe = Saboteur(scheduler.kill, at)
+        with contextlib.suppress(ProcessKilled):
+            scheduler.start()
+        scheduler.probe = None
+        assert not scheduler.alive
+        scheduler.start().advance(1200)
+        assert scheduler.verify().violations == ()
+        first = [
+            item for item in scheduler.list_executions().items if item.due == START.add(minutes=10)
+        ]
+        assert [item.attempts[0].outcome for item in first] == ["lost"] * 5
 
 
 def test_a_kill_at_any_step_of_any_transaction_loses_no_instant(make: Any) -> None:
