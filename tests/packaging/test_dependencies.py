@@ -143,7 +143,7 @@ def test_the_constraints_of_the_lowest_versions_are_those_of_setup_cfg(
 def _says(distribution: importlib.metadata.Distribution) -> str:
     """All that a distribution says of its licence."""
     known = distribution.metadata
-    told = [known.get("License-Expression", ""), known.get("License", "")]
+    told = [known[name] for name in ("License-Expression", "License") if name in known]
     told += [line for line in known.get_all("Classifier") or [] if line.startswith("License")]
     if not any(told):
         told += [
