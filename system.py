@@ -172,6 +172,7 @@ class System:
     def _make_cells(self) -> None:
         dialect, settings = self.storage.dialect, self.settings
         here: dict[str, Any] = {"storage": self.storage, "clock": self.clock}
+        own: dict[str, Any] = {"ids": self.ids, "node": self.node, "settings": settings}
         lease = round(settings.lease * 1_000_000)
         nodes = NodeStore(self.ids, self.node, lease, self.machinery.process())
         executions, outcomes = ExecutionStore(), OutcomeStore(dialect, self.ids, self.node)
@@ -212,11 +213,9 @@ class System:
             store=ClaimStore(dialect, self.ids, self.node, settings.concurrency_limits),
             changing=changing,
             executions=executions,
-            ids=self.ids,
-            node=self.node,
+            **own,
             runner=self.runner,
             outbox=self.outbox,
-            settings=settings,
             announcer=self.announcer,
         )
         self.housekeeper = self._cell(
@@ -224,9 +223,7 @@ class System:
             HousekeeperActor,
             **here,
             rescuing=rescuing,
-            ids=self.ids,
-            node=self.node,
-            settings=settings,
+            **own,
             chores=self.chores,
             on_round=self.condition.housekeeping_told,
         )
