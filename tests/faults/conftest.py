@@ -1,4 +1,4 @@
-"""Programs for tests that inject faults from outside of a process."""
+"""Programs for tests that inject faults from outside of a process, and disks that fail."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import apsw
+import pytest
+from tests.faults.disks import Disk, Rig
 
 PROGRAMS = Path(__file__).parent / "programs"
 
@@ -24,3 +29,26 @@ def run_program(name: str, *args: object, seconds: float = 60.0, **environ: str)
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def disk() -> Iterator[Disk]:
+    default = apsw.vfs_names()[0]
+    made = Disk()
+    yield made
+    made.heal()
+    made.unregister()
+    apsw.set_default_vfs(default)
+
+
+@pytest.fixture
+def make_rig(until: Callable[..., Any]) -> Iterator[Callable[[Path], Rig]]:
+    made: list[Rig] = []
+
+    def make(path: Path) -> Rig:
+        made.append(Rig(path, until))
+        return made[-1]
+
+    yield make
+    for rig in made:
+        rig.scheduler.shutdown(5.0)
