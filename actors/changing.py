@@ -80,6 +80,11 @@ class Changing:
                 changes=[met.words for met in warned[0].warnings],
             )
 
+    def tell_skipped(self, skipped: Sequence[tuple[str, Span]], changed: Sequence[Event]) -> None:
+        """What a change of these events has skipped is durable."""
+        names = {event.id: event.name for event in changed}
+        self._tell_skipped([Skipped(of, names.get(of), span) for of, span in skipped])
+
     def disarm(self, event_ids: Collection[str]) -> None:
         """Give back what was claimed ahead of events that a transaction has parked, and has not
         begun.
@@ -148,9 +153,7 @@ class Changing:
                 answer.resolve(None, done.error)
                 return
             self._runner.forget(revoked)
-            if skipped:
-                names = {event.id: event.name for event in done.value or ()}
-                self._tell_skipped([Skipped(of, names.get(of), it) for of, it in skipped])
+            self.tell_skipped(skipped, done.value or ())
             late = self._runner.disarm(event_ids)
             # What was given back, or waits, may begin now; a pause may end before anything is due.
             self._tell_loop(ClaimDue())

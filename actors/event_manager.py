@@ -44,6 +44,7 @@ from kalends.messages import (
     UpdateEvent,
 )
 from kalends.model import Event, Execution, NextSkipped
+from kalends.planning import Span
 from kalends.reconciliation import Reconciliation
 from kalends.storage.backfills import cancel_backfill, find_backfill, plan_backfill
 from kalends.storage.declared import Declared
@@ -52,6 +53,7 @@ from kalends.storage.event_queries import count_events, list_events
 from kalends.storage.event_rows import ids_by_name
 from kalends.storage.events import EventStore
 from kalends.storage.foretold import move_next, skip_next
+from kalends.storage.gaps import hearing_gaps
 from kalends.storage.heat import HeatRange
 from kalends.storage.journal import list_entries
 from kalends.storage.outlooks import Forecast, next_runs
@@ -102,14 +104,20 @@ class EventManagerActor(Actor):
             stamp = self._store.stamp(now, None)
             self._storage.write(lambda db: follow_zones(db, stamp)).get()
         if self._declared is not None:
-            wanted = self._declared
-            found = self._storage.read(lambda db: wanted.look(db, now=now)).get()
-            if found.changes:
-                carried_out = self._storage.write(
-                    lambda db: wanted.carry_out(db, self._store, now=now)
-                )
-                found, _ = carried_out.get()
-            found.log()
+            self._reconcile_at_start(self._declared, now)
+
+    def _reconcile_at_start(self, wanted: Declared, now: int) -> None:
+        skipped: list[tuple[str, Span]] = []
+
+        def unit(db: Any) -> tuple[Reconciliation, Sequence[Event]]:
+            with hearing_gaps(skipped):
+                return wanted.carry_out(db, self._store, now=now)
+
+        found = self._storage.read(lambda db: wanted.look(db, now=now)).get()
+        if found.changes:
+            found, changed = self._storage.write(unit).get()
+            self._changing.tell_skipped(skipped, changed)
+        found.log()
 
     # -- create and read -----------------------------------------------------------------------
 

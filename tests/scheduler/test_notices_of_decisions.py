@@ -175,3 +175,23 @@ def test_metrics_count_them_under_their_job(scheduler: Scheduler, held: Held) ->
     labels = {"scheduler": "default", "job": "held", "fate": "skipped", "reason": "overlap"}
     assert registry.get_sample_value("kalends_executions_total", labels) == 1.0
     watched.forget("default")
+
+
+def test_what_a_start_skips_because_the_code_says_otherwise_is_told() -> None:
+    def declaring(seconds: float) -> Registry:
+        made = Registry()
+        job = made.register(lambda: None, "declared")
+        made.scheduled(every(seconds=seconds), name="declared")(job)
+        return made
+
+    first = VirtualScheduler(registry=declaring(10)).start()
+    first.advance(5)
+    first.kill()
+    first.clock.advance(30)
+    second = first.peer(registry=declaring(3600))
+    heard = second.subscribe(kinds=KINDS)
+    with second:
+        (event,) = second.list_events(name="declared").items
+        (gap,) = second.list_gaps(event_id=event.id).items
+        assert (gap.count, gap.reason) == (3, Reason.SUPERSEDED)
+        assert spans(all_of(heard)) == [("declared", Reason.SUPERSEDED, 3)]
