@@ -116,17 +116,9 @@ class Dispatcher:
         return following
 
     def statuses(self) -> tuple[ExecutorStatus, ...]:
-        """Each executor as it is now."""
-        return tuple(
-            ExecutorStatus(
-                name=name,
-                capacity=executor.capacity,
-                running=executor.running,
-                queue_limit=executor.queue_limit,
-                queued=executor.queued,
-            )
-            for name, executor in self._executors.items()
-        )
+        """Each executor as it is now, but for those that do not say."""
+        found = (_status(name, executor) for name, executor in self._executors.items())
+        return tuple(status for status in found if status is not None)
 
     # -- what was handed over ------------------------------------------------------------------
 
@@ -190,6 +182,20 @@ class Dispatcher:
             check_fit(job, name, executor)
         task.executor = executor
         return name
+
+
+def _status(name: str, executor: Executor) -> ExecutorStatus | None:
+    try:
+        return ExecutorStatus(
+            name=name,
+            capacity=executor.capacity,
+            running=executor.running,
+            queue_limit=executor.queue_limit,
+            queued=executor.queued,
+        )
+    except Exception:  # noqa: BLE001 - somebody else's executor
+        _log.exception("executor_failed", executor=name, method="status")
+        return None
 
 
 def _countdown(seconds: float) -> Callable[[], float]:

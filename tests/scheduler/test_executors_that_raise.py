@@ -58,6 +58,14 @@ class NoInterrupt(Own):
         raise RuntimeError("no interrupt of mine")
 
 
+class NoStatus(Own):
+    @property
+    def queued(self) -> int:
+        if self._started:
+            raise RuntimeError("no number of mine")
+        return 0
+
+
 class NoStop(Own):
     def stop(self, timeout: float) -> list[str]:
         super().stop(timeout)
@@ -170,6 +178,18 @@ def test_a_time_out_is_recorded_all_the_same(
     assert ended(scheduler, until, scheduler.trigger_now(event.id)).fate == "timed_out"
     told = [it for it in logged if it["event"] == "executor_failed"]
     assert {"executor": "own", "method": method}.items() <= told[0].items()
+
+
+def test_one_that_does_not_say_how_it_is_is_left_out_of_the_status_and_logged(
+    make: Callable[..., Scheduler], until: Until, logged: list[dict[str, Any]]
+) -> None:
+    scheduler = make(NoStatus(2))
+    found = {status.name for status in scheduler.status().executors}
+    assert found == {"thread", "greenlet", "asyncio", "process"}
+    told = [it for it in logged if it["event"] == "executor_failed"]
+    assert {"executor": "own", "method": "status"}.items() <= told[0].items()
+    event = scheduler.schedule_event("quick", every(hours=1), executor="own")
+    assert ended(scheduler, until, scheduler.trigger_now(event.id)).fate == "succeeded"
 
 
 def test_a_shutdown_takes_every_step_and_says_that_it_was_not_clean(
