@@ -172,7 +172,7 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
         return value
     except UnicodeError:
         return value  # no text: the check of what can be stored says where
-    except Exception as error:  # what the annotated type's own code raised
+    except (Exception, SystemExit) as error:  # what the annotated type's own code raised
         raise _misfit(said(error), path) from error
 
 

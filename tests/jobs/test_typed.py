@@ -255,13 +255,20 @@ class Touchy:
     x: int
 
     def __post_init__(self) -> None:
-        raise {1: RuntimeError("boom"), 2: KeyError("k"), 3: ValueError("bad")}[self.x]
+        raise {
+            1: RuntimeError("boom"),
+            2: KeyError("k"),
+            3: ValueError("bad"),
+            4: SystemExit("gone"),
+        }[self.x]
 
 
 def touchy(*, value: Touchy) -> None: ...
 
 
-@pytest.mark.parametrize(("x", "says"), [(1, "RuntimeError: boom"), (2, "KeyError"), (3, "bad")])
+@pytest.mark.parametrize(
+    ("x", "says"), [(1, "RuntimeError: boom"), (2, "KeyError"), (3, "bad"), (4, "gone")]
+)
 def test_what_a_type_s_own_code_raises_is_refused_with_its_path_then_and_later(
     x: int, says: str
 ) -> None:
