@@ -215,7 +215,8 @@ class DefinitionChecker:
 
     def _job(self, value: Any, executor: object) -> Job:
         """A job that its executor, or the one the event chooses, can run."""
-        job = self._registry.get(self._registry.name_of(value))
+        registry = self._registry
+        job = registry.get(value if type(value) is str else registry.name_of(value))
         chosen = self._executor(executor, "executor") or self._executor(job.executor, "job")
         assert chosen is not None
         kind = self._executors[chosen]

@@ -127,6 +127,8 @@ def _texts(value: object, path: str, limit: int, what: str) -> tuple[str, ...]:
 
 def choice(kind: type[E], value: object, path: str) -> E:
     """A member of ``kind``, given as itself or by its word."""
+    if type(value) is kind:
+        return value
     words = [member.value for member in kind]
     plain = _plain_text(value)
     if plain is None or plain not in words:

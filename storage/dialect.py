@@ -73,8 +73,10 @@ class Dialect(abc.ABC):
     # -- transactions --------------------------------------------------------------------------
 
     @abc.abstractmethod
-    def begin(self, db: peewee.Database) -> None:
-        """Begin a transaction that writes, and its first unit."""
+    def begin(self, db: peewee.Database, *, alone: bool = False) -> None:
+        """Begin a transaction that writes, and its first unit; ``alone``: there will be no other
+        one, and it is undone with the transaction or not at all.
+        """
 
     def next_unit(self, db: peewee.Database) -> None:
         """Begin the next unit of the transaction; what came before it stays."""

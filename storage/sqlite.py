@@ -41,6 +41,7 @@ class SqliteDialect(Dialect):
         self, path: Path | None, *, durability: Literal["full", "normal"], busy_timeout: float
     ) -> None:
         self.path = path
+        self._location = ":memory:" if path is None else str(path)
         self._durability = durability
         self._busy_timeout = busy_timeout
         self._identity: tuple[int, int] | None = None
@@ -50,7 +51,7 @@ class SqliteDialect(Dialect):
 
     @property
     def location(self) -> str:
-        return ":memory:" if self.path is None else str(self.path)
+        return self._location
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -124,9 +125,10 @@ class SqliteDialect(Dialect):
         if read_only and self.path is not None:
             connection.execute("PRAGMA query_only=ON")
 
-    def begin(self, db: peewee.Database) -> None:
+    def begin(self, db: peewee.Database, *, alone: bool = False) -> None:
         # Not deferred: what a unit reads first would be out of date when it begins to write.
-        db.connection().execute("BEGIN IMMEDIATE; SAVEPOINT unit")
+        # Without a savepoint SQLite need not keep a copy of each page that the unit changes.
+        db.connection().execute("BEGIN IMMEDIATE" if alone else "BEGIN IMMEDIATE; SAVEPOINT unit")
 
     def begin_read(self, db: peewee.Database) -> None:
         db.connection().execute("BEGIN")
@@ -162,7 +164,7 @@ class SqliteDialect(Dialect):
         if self.path is None or self._identity is None:
             return
         try:
-            found = os.stat(self.path)
+            found = os.stat(self.location)
         except OSError as error:
             raise StorageUnavailable(
                 f"{self.path} is gone: {error.strerror}", reason="replaced"
@@ -189,6 +191,9 @@ class SqliteDialect(Dialect):
 
     def execute_many(self, db: peewee.Database, statement: str, rows: Sequence[Any]) -> int:
         connection = db.connection()
+        if len(rows) == 1:
+            connection.execute(statement, rows[0])
+            return int(connection.changes())
         before = connection.total_changes()
         for spelled, values in blocks(statement, rows):
             connection.executemany(spelled, values)

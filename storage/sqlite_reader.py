@@ -59,7 +59,7 @@ class SqliteReader(SqliteDialect):
     def migrate(self, db: peewee.Database) -> None:
         """It has the present schema, or was refused."""
 
-    def begin(self, db: peewee.Database) -> None:
+    def begin(self, db: peewee.Database, *, alone: bool = False) -> None:
         raise StorageUnavailable(
             f"{self.path} cannot be written: it is only looked at", reason="read_only"
         )

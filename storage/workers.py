@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import peewee
 
@@ -18,7 +18,7 @@ from kalends.native import NativeThread
 from kalends.storage.dialect import Dialect
 from kalends.storage.forks import ForkGuard
 from kalends.storage.health import Health
-from kalends.storage.portions import Answer, Item, Unit, runs, together
+from kalends.storage.portions import Item, Unit, runs, together
 from kalends.storage.rest import Rest
 
 __all__ = ["Chore", "Health", "Unit", "Worker", "Writer"]
@@ -301,8 +301,8 @@ class Writer(Worker):
     def _transaction(
         self, db: peewee.Database, group: list[Item], *, apart: bool = False
     ) -> _Failure | None:
-        """Run the units and commit; what made the whole transaction void, where something did.
-        With ``apart`` no portions are put together.
+        """Run the units and commit; what made all of it void, if anything. ``apart``: portions, too,
+        are units of their own.
         """
         answers: list[tuple[Any, BaseException | None]] = []
         at: int | None = None
@@ -312,12 +312,13 @@ class Writer(Worker):
             if self.health.corrupt is not None:
                 raise self.health.corrupt
             self.pick_up(db)
-            self.begin(db)
-            for run in ([item] for item in group) if apart else runs(group):
+            units = [[item] for item in group] if apart else list(runs(group))
+            self.begin(db, alone=len(units) == 1)
+            for run in units:
                 if answers:
                     self._dialect.next_unit(db)
                 at, several = len(answers), len(run) > 1
-                answers += self._run_several(db, run) if several else [self.run_unit(db, run[0][0])]
+                answers += self._answers(db, run, alone=len(units) == 1)
             at, several = None, False
             self.commit(db)
         except BaseException as error:  # noqa: BLE001  (the askers' to handle)
@@ -330,30 +331,39 @@ class Writer(Worker):
         self.on_commit()
         return None
 
-    def _run_several(
-        self, db: peewee.Database, run: Sequence[Item]
+    def _answers(
+        self, db: peewee.Database, run: Sequence[Item], *, alone: bool
     ) -> Sequence[tuple[Any, BaseException | None]]:
-        """Run portions as one unit; where that fails, each as one."""
-        answers, error = self.run_unit(db, together(run))
-        if error is None:
-            return cast(Sequence[Answer[Any]], answers)
-        alone: list[tuple[Any, BaseException | None]] = []
-        for unit, _ in run:
-            if alone:
-                self._dialect.next_unit(db)
-            alone.append(self.run_unit(db, unit))
-        return alone
+        """Values and errors of a unit, or of portions that are one; what failed is undone.
 
-    def begin(self, db: peewee.Database) -> None:
-        """Begin the transaction of a group, and its first unit."""
-        self._dialect.begin(db)
+        ``alone``: it is the whole transaction, and voids it where it fails.
+        """
+        answers: list[tuple[Any, BaseException | None]] = []
+        several = len(run) > 1
+        value, error = self.run_unit(db, together(run) if several else run[0][0])
+        if error is None:
+            return [*value] if several else [(value, None)]
+        if alone:
+            raise error
+        self._dialect.undo_unit(db)
+        if not several:
+            return [(None, error)]
+        for item in run:  # each by itself
+            if answers:
+                self._dialect.next_unit(db)
+            answers += self._answers(db, [item], alone=False)
+        return answers
+
+    def begin(self, db: peewee.Database, *, alone: bool) -> None:
+        """Begin the transaction of a group, and its first unit, be it the only one."""
+        self._dialect.begin(db, alone=alone)
 
     def commit(self, db: peewee.Database) -> None:
         """Make it durable."""
         self._dialect.commit(db)
 
     def run_unit(self, db: peewee.Database, unit: Unit[Any]) -> tuple[Any, BaseException | None]:
-        """Value and error of one unit, undone if it failed; raises what voids the transaction."""
+        """Value and error of one unit; raises what voids the transaction."""
         try:
             return unit(db), None
         except BaseException as error:
@@ -362,7 +372,6 @@ class Writer(Worker):
                 if unavailable is None:
                     raise
                 raise unavailable from error
-            self._dialect.undo_unit(db)
             return None, error
 
     def _void(

@@ -44,11 +44,11 @@ class ProbedWriter(Writer):
         super().__init__(name, dialect)
         self._probe = probe
 
-    def begin(self, db: peewee.Database) -> None:
+    def begin(self, db: peewee.Database, *, alone: bool) -> None:
         """Begin the transaction of a group."""
         if self._probe is not None:
             self._probe(StorageStep.BEGIN)
-        super().begin(db)
+        super().begin(db, alone=alone)
 
     def run_unit(self, db: peewee.Database, unit: Unit[Any]) -> tuple[Any, BaseException | None]:
         """Value and error of one unit."""

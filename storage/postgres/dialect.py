@@ -99,8 +99,7 @@ class PostgresDialect(Dialect):
         self._begin = (
             f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {turn};"
             f" SELECT pg_advisory_xact_lock({LOCK}, hashtext('{address.schema}'));"
-            f" SET LOCAL lock_timeout = {patience};"
-            " SAVEPOINT unit"
+            f" SET LOCAL lock_timeout = {patience}"
         )
 
     @property
@@ -218,11 +217,12 @@ class PostgresDialect(Dialect):
 
     # -- transactions --------------------------------------------------------------------------
 
-    def begin(self, db: peewee.Database) -> None:
+    def begin(self, db: peewee.Database, *, alone: bool = False) -> None:
+        statements = self._begin if alone else f"{self._begin}; SAVEPOINT unit"
         patience = self._clock.monotonic() + self._busy_timeout
         while True:
             try:
-                return self._first(db, self._begin, False)
+                return self._first(db, statements, False)
             except psycopg.errors.LockNotAvailable:
                 self.rollback(db)
                 if self._clock.monotonic() >= patience:

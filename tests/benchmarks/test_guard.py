@@ -30,11 +30,11 @@ BOUNDS = {
         "loop": 6500.0,
     },
     "schedule_event": {
-        "statements": 5.5,
+        "statements": 4.4,
         "commits": 1.1,
         "rows": 2.2,
-        "steps": 176.0,
-        "calls": 361.0,
+        "steps": 172.0,
+        "calls": 342.0,
         "loop": 55000.0,
     },
     "schedule_events, an event": {
@@ -42,7 +42,7 @@ BOUNDS = {
         "commits": 0.01,
         "rows": 1.1,
         "steps": 108.0,
-        "calls": 52.0,
+        "calls": 51.0,
         "loop": 1600.0,
     },
 }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import apsw
 import peewee
 import pytest
 
@@ -171,3 +172,34 @@ def test_where_the_disk_is_full_each_portion_that_fits_is_stored(open_storage: O
             future.get(timeout=WAIT)
         assert caught.value.details["reason"] == "full"
     assert storage.read(keys).get(timeout=WAIT) == ["000010", "000011"]
+
+
+@pytest.mark.on_sqlite
+def test_what_is_alone_in_its_transaction_needs_no_savepoint(open_storage: Open) -> None:
+    storage, seen = open_storage(), list[str]()
+
+    def bad(db: peewee.Database) -> None:
+        put_fact(db, "bad", "1")
+        raise ValidationFailed("no", path="x")
+
+    def trace(_cursor: apsw.Cursor, sql: str, _values: Any) -> bool:
+        seen.append(sql.split(maxsplit=1)[0])
+        return True
+
+    def listen(db: peewee.Database) -> None:
+        db.connection().exec_trace = trace
+
+    storage.write(listen).get(timeout=WAIT)
+    assert seen == ["COMMIT"]
+    storage.write(lambda db: put_fact(db, "a", "1")).get(timeout=WAIT)
+    with pytest.raises(ValidationFailed):
+        storage.write(bad).get(timeout=WAIT)
+    with held(storage):
+        work = Work()
+        several = [storage.write(Portion(work, key)) for key in "bc"]
+    assert [future.get(timeout=WAIT) for future in several] == ["B", "C"]
+    wanted = ["BEGIN", "INSERT", "COMMIT", "BEGIN", "INSERT", "ROLLBACK", "BEGIN", "COMMIT"]
+    assert [it for it in seen[1:] if it != "PRAGMA"] == [
+        *wanted, "BEGIN", "INSERT", "INSERT", "COMMIT",
+    ]  # fmt: skip
+    assert storage.read(keys).get(timeout=WAIT) == ["a", "b", "c"]
