@@ -27,6 +27,7 @@ from kalends.native import allocate_lock, get_ident
 
 __all__ = [
     "DEFAULT_TIMEOUT",
+    "PROCESS",
     "Deadlines",
     "Future",
     "current_pid",
@@ -48,16 +49,17 @@ _log = get_log()
 class Future(pykka.Future[T], Generic[T]):
     """A value or an exception that somebody will set. Resolved at most once, readable for ever."""
 
+    _hook: Callable[[float | None], T] | None = None
+    _done = False
+    _value: T | None = None
+    _error: BaseException | None = None
+
     def __init__(self, timeout: float = DEFAULT_TIMEOUT) -> None:
         # Not calling Pykka's __init__: it only prepares get hooks, which are kept differently here.
-        self._hook: Callable[[float | None], T] | None = None
         self.timeout = timeout
-        self._once = allocate_lock()
-        self._done = False
-        self._value: T | None = None
-        self._error: BaseException | None = None
+        self._unresolved = [True]
         self._callbacks: list[Callable[[Future[T]], None]] = []
-        self._pid = _process.pid
+        self._pid = PROCESS.pid
 
     @property
     def done(self) -> bool:
@@ -78,7 +80,9 @@ class Future(pykka.Future[T], Generic[T]):
 
     def resolve(self, value: T | None, error: BaseException | None = None) -> bool:
         """Set the outcome unless there is one already; True when this call set it."""
-        if not self._once.acquire(False):
+        try:
+            self._unresolved.pop()  # of any number of threads and signal handlers, one gets it
+        except IndexError:
             return False
         self._value, self._error, self._done = value, error, True
         callbacks = self._callbacks
@@ -176,13 +180,13 @@ class Future(pykka.Future[T], Generic[T]):
         return cast(T, self._value)
 
     def _check_process(self) -> None:
-        if _process.pid != self._pid:
+        if PROCESS.pid != self._pid:
             raise ForkedError(
                 "this future belongs to the parent process; nobody here will resolve it"
             )
 
     def _wait(self, timeout: float) -> None:
-        if _process.pid != self._pid:
+        if PROCESS.pid != self._pid:
             self._check_process()
         hub = get_hub_if_exists()
         if hub is None:
@@ -222,28 +226,19 @@ class Future(pykka.Future[T], Generic[T]):
                 return
 
         self.add_done_callback(wake)
-        try:
-            return self._switch_away(hub, waiter, timeout)
-        finally:
-            self.remove_done_callback(wake)
-
-    def _switch_away(self, hub: Any, waiter: Any, timeout: float) -> bool:
-        """Let the hub run until somebody switches into ``waiter``; False where the time did."""
         shared: Deadlines | None = getattr(hub, DEADLINES, None)
-        if shared is not None and timeout == shared.timeout:
-            shared.add(waiter)
-            try:
-                return bool(waiter.get())
-            finally:
-                shared.discard(waiter)
-        timer = hub.loop.timer(max(0.0, timeout))
         try:
-            # update=True: a stale loop time lets gevent's timers fire up to 10 ms early.
-            timer.start(waiter.switch, False, update=True)
+            if shared is None or timeout != shared.timeout:
+                return _wait_alone(loop, waiter, timeout)
+            shared.waiting[waiter] = _monotonic() + timeout
+            if shared.timer is None:
+                shared.arm(timeout)
             return bool(waiter.get())
         finally:
-            timer.stop()
-            timer.close()
+            if shared is not None:
+                shared.waiting.pop(waiter, None)
+            if self._callbacks:
+                self._take_back(wake)
 
     def __await__(self) -> Generator[Any, None, T]:
         loop = asyncio.get_running_loop()
@@ -317,46 +312,51 @@ class Deadlines:
 
     Waits of equal length expire in the order they began, so a dict in order of insertion is the
     whole queue: to begin or end a wait costs one dict operation instead of a timer of its own
-    (which was half of an ask).
+    (which was half of an ask). ``False`` is switched into whoever is in it past its deadline. The
+    timer stays when a wait is over: the next one will most likely want it.
     """
 
     def __init__(self, loop: Any, timeout: float) -> None:
         self.timeout = timeout
         self._loop = loop
-        self._waiting: dict[Any, float] = {}
-        self._timer: Any = None
+        self.waiting: dict[Any, float] = {}
+        """Who waits, and until when by monotonic time."""
+        self.timer: Any = None
 
-    def add(self, waiter: Any) -> None:
-        """Switch ``False`` into ``waiter`` after ``timeout`` seconds, unless discarded before."""
-        self._waiting[waiter] = _monotonic() + self.timeout
-        if self._timer is None:
-            self._arm(self.timeout)
-
-    def discard(self, waiter: Any) -> None:
-        """The wait is over. The timer stays: the next wait will most likely want it."""
-        self._waiting.pop(waiter, None)
-
-    def _arm(self, seconds: float) -> None:
+    def arm(self, seconds: float) -> None:
+        """Look for what is over in so many seconds."""
         # ref=False: an idle timer must not keep a loop alive.
-        self._timer = self._loop.timer(max(0.0, seconds), ref=False)
-        self._timer.start(self._expire, update=True)
+        self.timer = self._loop.timer(max(0.0, seconds), ref=False)
+        self.timer.start(self._expire, update=True)
 
     def _expire(self) -> None:
         self.close()
         now = _monotonic()
-        for waiter, deadline in list(self._waiting.items()):
+        for waiter, deadline in list(self.waiting.items()):
             if deadline > now:
-                self._arm(deadline - now)
+                self.arm(deadline - now)
                 return
-            del self._waiting[waiter]
+            del self.waiting[waiter]
             self._loop.run_callback(waiter.switch, False)
 
     def close(self) -> None:
         """Give the timer back to the loop."""
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer.close()
-            self._timer = None
+        if self.timer is not None:
+            self.timer.stop()
+            self.timer.close()
+            self.timer = None
+
+
+def _wait_alone(loop: Any, waiter: Any, timeout: float) -> bool:
+    """Let the hub run until somebody switches into ``waiter``; False where the time did."""
+    timer = loop.timer(max(0.0, timeout))
+    try:
+        # update=True: a stale loop time lets gevent's timers fire up to 10 ms early.
+        timer.start(waiter.switch, False, update=True)
+        return bool(waiter.get())
+    finally:
+        timer.stop()
+        timer.close()
 
 
 class _Process:
@@ -371,12 +371,12 @@ class _Process:
         self.pid = os.getpid()
 
 
-_process = _Process()
+PROCESS = _Process()
 
 
 def current_pid() -> int:
     """The id of this process, without a system call."""
-    return _process.pid
+    return PROCESS.pid
 
 
 def may_wait() -> bool:

@@ -27,7 +27,7 @@ class DueRule(Protocol):
     def count_us(self, a: int, b: int) -> int: ...
 
 
-class Span(msgspec.Struct, frozen=True):
+class Span(msgspec.Struct, frozen=True, gc=False):
     """Consecutive instants that share one reason for being skipped.
 
     ``count`` of them, from ``first`` to ``last``.
@@ -41,7 +41,7 @@ class Span(msgspec.Struct, frozen=True):
     """For ``coalesced``: the instant that runs for them."""
 
 
-class Standing(msgspec.Struct, frozen=True):
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """What there is of an event when a decision is made."""
 
     claimed: int = 0
@@ -64,7 +64,7 @@ class Others(Enum):
     """They are ended now, whatever their jobs do."""
 
 
-class ClaimPlan(msgspec.Struct, frozen=True):
+class ClaimPlan(msgspec.Struct, frozen=True, gc=False):
     """The fate of everything due: what to run, what to skip, and the first instant left open."""
 
     run: tuple[int, ...]

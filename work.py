@@ -10,7 +10,7 @@ from kalends.retrying import Ask
 __all__ = ["Begun", "Claim", "Ending", "Outcome", "Told", "WrittenFor", "WrittenOff"]
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
+class Claim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One execution that this node has durably claimed and is to run at ``due``."""
 
     id: str
@@ -37,7 +37,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """The executor that the event chose; None: the job's own."""
 
 
-class Told(msgspec.Struct, frozen=True):
+class Told(msgspec.Struct, frozen=True, gc=False):
     """What the job of an attempt has told so far, beside its end; as it is stored."""
 
     progress: float | None = None
@@ -46,7 +46,7 @@ class Told(msgspec.Struct, frozen=True):
     """JSON: how many lines were dropped, and those that are kept; None: nothing was logged."""
 
 
-class Begun(msgspec.Struct, frozen=True):
+class Begun(msgspec.Struct, frozen=True, gc=False):
     """An attempt that has begun and not ended."""
 
     execution_id: str
@@ -54,7 +54,7 @@ class Begun(msgspec.Struct, frozen=True):
     started_us: int
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How one attempt ended, as the executor saw it."""
 
     execution_id: str
@@ -87,7 +87,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What it has told beside that; None: nothing."""
 
 
-class Ending(msgspec.Struct, frozen=True):
+class Ending(msgspec.Struct, frozen=True, gc=False):
     """A fate that was given to an execution in the ledger alone: no job has told how it ended."""
 
     execution_id: str
@@ -99,7 +99,7 @@ class Ending(msgspec.Struct, frozen=True):
     ended_us: int
 
 
-class WrittenFor(msgspec.Struct, frozen=True):
+class WrittenFor(msgspec.Struct, frozen=True, gc=False):
     """What there is to say of an attempt that was written off, beside that it was."""
 
     event_name: str
@@ -111,7 +111,7 @@ class WrittenFor(msgspec.Struct, frozen=True):
     """As far as the ledger knows."""
 
 
-class WrittenOff(msgspec.Struct, frozen=True):
+class WrittenOff(msgspec.Struct, frozen=True, gc=False):
     """An attempt that has ended in the ledger, while its job may still run."""
 
     execution_id: str

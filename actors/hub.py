@@ -149,9 +149,8 @@ class Hub:
 
     # -- work ----------------------------------------------------------------------------------
 
-    def future(self, timeout: float) -> Future[Any]:
-        """The answer to somebody who asks an actor here, and waits for it up to ``timeout`` s."""
-        return Future(timeout)
+    future: Callable[[float], Future[Any]] = staticmethod(Future)
+    """The answer to somebody who asks an actor here, and waits for it up to so many seconds."""
 
     def call(self, function: Callable[..., Any], *args: Any) -> None:
         """Run ``function(*args)`` soon as a callback of the hub, from any thread. It must not wait.

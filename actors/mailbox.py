@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
+import msgspec
 from greenlet import getcurrent, greenlet
 
 from kalends.errors import KalendsError, MailboxFull
@@ -26,22 +27,17 @@ TURN = 64
 """Messages taken in one go before the other greenlets of the hub have their turn."""
 
 
-class Envelope:
+class Envelope(msgspec.Struct, eq=False):
     """A message, the future to answer (None for a tell), and when it was put (monotonic seconds).
 
     ``only_for`` names the one incarnation it is meant for: the others drop it unseen. None: whoever
     is there.
     """
 
-    __slots__ = ("message", "only_for", "put_at", "reply_to")
-
-    def __init__(
-        self, message: Any, reply_to: Future[Any] | None = None, only_for: int | None = None
-    ) -> None:
-        self.message = message
-        self.reply_to = reply_to
-        self.only_for = only_for
-        self.put_at = 0.0
+    message: Any
+    reply_to: Future[Any] | None = None
+    only_for: int | None = None
+    put_at: float = 0.0
 
 
 class Mailbox:

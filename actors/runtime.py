@@ -28,7 +28,7 @@ from kalends.actors.exits import Crash, Exit, ExitKind, Stop, describe, kind_of
 from kalends.actors.hub import Hub, Timer
 from kalends.actors.mailbox import Envelope, Mailbox
 from kalends.errors import ActorCrashed, ForkedError, KalendsError, ValidationFailed
-from kalends.futures import Future, current_pid
+from kalends.futures import PROCESS, Future, current_pid
 from kalends.logs import get_log
 
 __all__ = ["Actor", "Cell", "Exit", "ExitKind", "Ref", "handles"]
@@ -164,7 +164,7 @@ class Ref(pykka.ActorRef[A]):
         cell = self._cell
         future = cell.new_future(cell.ask_timeout)
         try:
-            if current_pid() != self._pid:
+            if PROCESS.pid != self._pid:
                 self._check_process()
             self._mailbox.put(Envelope(message, future))
         except KalendsError as refusal:

@@ -215,7 +215,7 @@ def test_an_answered_or_killed_wait_leaves_nothing_behind(hub: Hub) -> None:
         killed = gevent.spawn(Future[int](0.05).get)
         gevent.sleep(0)
         killed.kill()
-        return len(getattr(gevent.get_hub(), DEADLINES)._waiting)
+        return len(getattr(gevent.get_hub(), DEADLINES).waiting)
 
     assert hub.run(many, 5.0) == 0
 
