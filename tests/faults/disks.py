@@ -129,6 +129,7 @@ class Rig:
         self.ran: list[str] = []
         registry = Registry()
         registry.register(lambda: self.ran.append(current().execution_id), "tick")
+        registry.register(lambda _: None, "big")
         self.scheduler = Scheduler(path, registry=registry, environ={}, busy_timeout=0.05)
         self.scheduler.start()
         self.event = self.scheduler.schedule_event(

@@ -103,7 +103,7 @@ def test_a_disk_that_does_not_read_is_told_of_and_crashes_nobody(
 ) -> None:
     rig = make_rig(tmp_path / "k.db")
     rig.scheduler.schedule_events(
-        [{"job": "tick", "trigger": every(days=900), "note": "x" * 1900} for _ in range(1500)]
+        [{"job": "big", "trigger": every(days=900), "args": ["x" * 60_000]} for _ in range(60)]
     )  # more than a reader keeps
     disk.fail("xRead", "io_error")
     with pytest.raises(StorageUnavailable) as refused:
