@@ -59,8 +59,8 @@ class Pourer(threading.Thread):
                 self.ref.tell(self.message_told)
             else:
                 future = self.ref.ask(self.message_asked, block=False)
-                if future.done and future.error is not None:
-                    raise future.error
+                if getattr(future.error, "code", None) in ("MAILBOX_FULL", "NOT_INITIALIZED"):
+                    raise future.error  # another one is an answer that has come already
                 self._answers.append(future)
         except KalendsError as refusal:
             if (refusal.code, refusal.details.get("limit")) == ("MAILBOX_FULL", LIMIT):
