@@ -301,8 +301,8 @@ class Writer(Worker):
     def _transaction(
         self, db: peewee.Database, group: list[Item], *, apart: bool = False
     ) -> _Failure | None:
-        """Run the units and commit; what made all of it void, if anything. ``apart``: portions, too,
-        are units of their own.
+        """Run the units and commit; what made all of it void, if anything. ``apart``: each portion
+        is a unit of its own.
         """
         answers: list[tuple[Any, BaseException | None]] = []
         at: int | None = None
