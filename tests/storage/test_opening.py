@@ -192,6 +192,18 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, left: float) -> None:
     assert refusal(path).details["reason"] == "corrupt"
 
 
+def test_a_large_file_cut_short_is_refused_by_its_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kalends.storage.sqlite_file._CHECKED_WHOLE", 0)  # not page by page
+    path = tmp_path / "x.db"
+    make(path)
+    os.truncate(path, int(path.stat().st_size * 0.9))
+    found = refusal(path)
+    assert found.details["reason"] == "corrupt"
+    assert "cut short" in found.message
+
+
 @pytest.mark.parametrize("page", [1, 2, -1])
 def test_a_damaged_page_is_refused(tmp_path: Path, page: int) -> None:
     path = tmp_path / "x.db"
