@@ -16,7 +16,7 @@ from kalends.actors.hub import Hub
 from kalends.actors.runtime import Actor, Cell, Ref, handles
 from kalends.clock import SystemClock
 
-__all__ = ["FIGURE", "ours", "theirs"]
+__all__ = ["FIGURE", "between_actors", "ours", "theirs"]
 
 _TEXT = """
 Round trips a second to an actor that answers with what it was sent: Kalends' actors, which are
@@ -75,6 +75,18 @@ def _nothing(_: object) -> None:
 
 def ours(*, count: int) -> dict[str, float]:
     """Kalends' actors."""
+    refs = _our_refs(count)
+    proxy = _OurProxy(lambda: refs[0])
+    return _measured(refs, lambda: proxy.echo().get(), count)
+
+
+def between_actors(most: int) -> Callable[[int], float]:
+    """Has an actor ask another one so often, up to ``most`` times; how often that is a second."""
+    one, other = _our_refs(most)
+    return lambda count: float(one.ask(_AskOther(other, count)))
+
+
+def _our_refs(count: int) -> list[Ref[_Ours]]:
     hub = Hub("bench", SystemClock(), stall_after=60.0)
     hub.start()
     refs: list[Ref[_Ours]] = []
@@ -82,8 +94,7 @@ def ours(*, count: int) -> dict[str, float]:
         cell: Cell[_Ours] = Cell(name, hub, _Ours, _Ours, mailbox_limit=count + 10)
         hub.run(functools.partial(cell.start, _nothing, _nothing), 5.0)
         refs.append(cell.ref)
-    proxy = _OurProxy(lambda: refs[0])
-    return _measured(refs, lambda: proxy.echo().get(), count)
+    return refs
 
 
 def theirs(*, count: int) -> dict[str, float]:

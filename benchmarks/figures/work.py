@@ -13,19 +13,21 @@ from typing import Any
 import apsw
 import msgspec
 import recording
+from figures.asking import between_actors
 from figures.waiting import scratch, until
 from harness.plan import Column, Figure, Task
 from peers.kalends_sqlite import Subject
 
 from kalends import once
 
-__all__ = ["FIGURE", "adds", "bulk", "fires"]
+__all__ = ["FIGURE", "adds", "asks", "bulk", "fires"]
 
 _TEXT = """
-What one fire (of many due at once), one `schedule_event` and one event of a `schedule_events`
-take, counted: statements and transactions of SQLite, rows it wrote, the steps of its virtual
-machine, and the calls of functions in Python's interpreter, on all threads. These numbers are
-nearly the same on every machine, so CI holds them to bounds (`tests/benchmarks/test_guard.py`).
+What one fire (of many due at once), one `schedule_event`, one event of a `schedule_events` and
+one ask between actors take, counted: statements and transactions of SQLite, rows it wrote, the
+steps of its virtual machine, and the calls of functions in Python's interpreter, on all threads.
+These numbers are nearly the same on every machine, so CI holds them to bounds
+(`tests/benchmarks/test_guard.py`).
 The processor time stands beside that of a plain loop: how many calls of an empty function it
 would have paid for.
 """
@@ -128,6 +130,16 @@ def bulk(*, count: int, calls: bool) -> dict[str, float]:
     return _each(count, calls, work)
 
 
+def asks(*, count: int, calls: bool) -> dict[str, float]:
+    """``count`` asks, one after the other, from one actor to another."""
+    counting = _Counting(calls=calls)
+    ask = between_actors(count)
+    ask(1)
+    with counting:
+        ask(count)
+    return counting.each(count) if calls else {"loop": counting.spent / count / _empty_call()}
+
+
 def _each(count: int, calls: bool, work: Callable[[Subject, _Counting], None]) -> dict[str, float]:
     with scratch() as folder:
         counting = _Counting(calls=calls)
@@ -163,6 +175,7 @@ def _tasks(quick: bool) -> list[Task]:
             ("a fire", "fires", many),
             ("schedule_event", "adds", some),
             ("schedule_events, an event", "bulk", many),
+            ("an ask between actors", "asks", many),
         )
         for calls in (False, True)
     ]

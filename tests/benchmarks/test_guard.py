@@ -1,4 +1,4 @@
-"""What a fire and an added event take must not grow: counts that no machine changes, within bounds.
+"""What a fire, an added event and an ask take must not grow: counts that no machine changes, within bounds.
 
 To renew the bounds after a change that is meant to cost more, or that costs less: run
 ``python -P benchmarks work --quick`` (against the installed package) twice on Python 3.11, and
@@ -26,7 +26,7 @@ BOUNDS = {
         "commits": 0.05,
         "rows": 2.2,
         "steps": 290.0,
-        "calls": 165.0,
+        "calls": 152.0,
         "loop": 6500.0,
     },
     "schedule_event": {
@@ -45,10 +45,11 @@ BOUNDS = {
         "calls": 51.0,
         "loop": 1600.0,
     },
+    "an ask between actors": {"calls": 40.8, "loop": 620.0},
 }
 
 
-def test_a_fire_and_an_added_event_take_no_more_than_they_did(
+def test_a_fire_an_added_event_and_an_ask_take_no_more_than_they_did(
     bench: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     file = tmp_path_factory.mktemp("work") / "results.json"
@@ -68,4 +69,5 @@ def test_a_fire_and_an_added_event_take_no_more_than_they_did(
     ]
     assert not over
     # Nothing that was counted may have been left out: a fire writes what it is about, and calls.
-    assert all(cells["rows"] >= 1.0 and cells["calls"] > 10.0 for cells in counted.values())
+    assert all(cells.get("rows", 1.0) >= 1.0 for cells in counted.values())
+    assert all(cells["calls"] > 10.0 for cells in counted.values())
