@@ -7,18 +7,15 @@ within ``bound`` seconds, nothing older is held or waits, and an orderly shutdow
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import random
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
 
-import structlog
 from tests.faults.simulation.checker import (
     check_calls,
     check_ledger,
@@ -29,6 +26,7 @@ from tests.faults.simulation.checker import (
 from tests.faults.simulation.faults import Faults
 from tests.faults.simulation.jobs import Log
 from tests.faults.simulation.nodes import Node, make_nodes
+from tests.faults.simulation.sparing import sparing
 from tests.faults.simulation.story import START, Story, draw_story
 from tests.faults.simulation.user import DONE, User
 from tests.faults.simulation.world import SimulatedWorld
@@ -41,13 +39,15 @@ __all__ = ["Figures", "Lived", "live", "live_all"]
 
 _FAULTS = ("kill", "refuse", "lose", "freeze", "crash", "jump", "outage")
 """The words with which a line of a trace begins that tells of one."""
-_STEPS = (0.0, 0.05, 0.4, 1.0, 3.0, 7.0, 15.0)
+_STEPS = (0.0, 0.05, 0.4, 1.0, 3.0, 9.0)
 """Seconds between two things that are done."""
 _AWAY = (0.0, 0.5, 5.0, 20.0, 60.0)
 """Seconds until a node that is down is started again."""
+_HEARING = 0.03
+"""How likely a node has word of others' commits, which only real threads watch for."""
 _JUMPS = (-86_400, -3600, -60, 2, 60, 3600, 86_400)
 """None back by less than what is claimed ahead: nobody could tell whether that had begun."""
-_LATE = 40.0
+_LATE = 25.0
 """Seconds for what goes step by step when the faults are over: retries and their delays, lines."""
 
 
@@ -92,27 +92,10 @@ class Figures:
         )
 
 
-@contextlib.contextmanager
-def logging_nothing() -> Iterator[None]:
-    """While entered, nobody hears what is logged."""
-
-    def drop(*_: object) -> NoReturn:
-        raise structlog.DropEvent
-
-    before = structlog.get_config() if structlog.is_configured() else None
-    structlog.configure(processors=[drop])
-    try:
-        yield
-    finally:
-        structlog.reset_defaults()
-        if before is not None:
-            structlog.configure(**before)
-
-
 def live_all(seeds: Sequence[int]) -> Figures:
     """Live through the stories of these seeds, whatever becomes of any."""
     found = Figures()
-    with logging_nothing():
+    with sparing():
         for seed in seeds:
             found.stories += 1
             try:
@@ -186,9 +169,11 @@ class _Life:
         while self.mono < end:
             self.world.advance(self.rng.choice(_STEPS))
             self.look_after_nodes()
+            if self.rng.random() < _HEARING:
+                self.rng.choice(self.nodes).hear()
             if self.rng.random() < 0.4:
                 self.act(self.rng.choice(self.story.acts))
-            if self.rng.random() < 0.02:
+            if self.rng.random() < 0.01:
                 self.check(healed=False)
         self.check(healed=False)
 
@@ -274,9 +259,20 @@ class _Life:
         self.check(healed=True)
 
     def check_fates(self, instant: int) -> None:
-        """What was due by then has its fate."""
+        """What was due by then has its fate; but for events that are paused for failures that began
+        before the faults were over.
+        """
+        paused = {
+            event.id
+            for event in every_one(self.reader.list_events, status="paused", sort="name")
+            if event.policies.pause_after_failures is not None
+        }
         for execution in every_one(self.reader.list_executions):
+            if execution.event_id in paused:
+                continue
             begins = execution.due if execution.moved_to is None else execution.moved_to
+            if execution.ready_at is not None:  # by a clock that was set back since, maybe
+                begins = max(begins, execution.ready_at)
             over = execution.ended_at is not None or to_us(begins) > instant
             assert over, f"{execution} is late"
             assert not execution.still_running, execution
@@ -284,7 +280,7 @@ class _Life:
             if event.status == "active":
                 assert event.next_due is not None, event
                 assert to_us(event.next_due) > instant, f"{event.name} is not looked at: {event}"
-            else:
+            elif event.id not in paused:
                 assert event.status in ("completed", "deleted"), event
 
     def look_back(self) -> Lived:

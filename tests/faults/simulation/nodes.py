@@ -12,6 +12,7 @@ from tests.faults.simulation.world import SimulatedWorld
 
 from kalends import KalendsError
 from kalends.clock import US
+from kalends.messages import OthersCommitted
 from kalends.testing import ProcessKilled, VirtualScheduler
 from kalends.testing.virtual.process import VirtualProcess
 
@@ -81,6 +82,12 @@ class Node:
             return None
         self._note(f"{self.name} has shut down: {report}")
         return report
+
+    def hear(self) -> None:
+        """Others may have changed the ledger."""
+        system = self.scheduler._system
+        if system is not None:
+            system.tracker.tell_urgent(OthersCommitted())
 
     def kill(self) -> None:
         """A power cut."""

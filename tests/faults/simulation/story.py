@@ -68,9 +68,9 @@ class Story:
 
 _KINDS: dict[str, tuple[float, ...]] = {
     "kill": (0.0, 0.0, 0.0005, 0.001, 0.004),
-    "refuse": (0.0, 0.0, 0.002, 0.02, 0.1),
+    "refuse": (0.0, 0.0, 0.01, 0.05, 0.2),
     "lose": (0.0, 0.0, 0.01, 0.1),
-    "freeze": (0.0, 0.0, 0.0005, 0.002),
+    "freeze": (0.0, 0.001, 0.004),
     "swap": (0.0, 0.05, 0.3),
     "delay": (0.0, 0.0, 0.1, 0.5),
     "crash": (0.0, 0.0, 0.002, 0.01),
@@ -96,15 +96,15 @@ def draw_story(seed: int) -> Story:
     rng = random.Random(f"story/{seed}")
     nodes = rng.choice((1, 2, 2, 2))
     one_host = rng.random() < 0.3
-    theme = rng.choice(("any", "any", "edits", "deaths", "clocks", "outages", "nothing"))
+    theme = rng.choice(("any", "any", "edits", "deaths", "deaths", "clocks", "outages", "nothing"))
     return Story(
         seed=seed,
         nodes=nodes,
         one_host=one_host,
         on_file=rng.random() < 0.1,
         skew=0.0 if one_host or nodes == 1 else rng.choice((0.0, 0.3, -0.9)),
-        seconds=rng.choice((90, 150, 240)),
-        lease=rng.choice((12.0, 15.0, 24.0)),
+        seconds=rng.choice((80, 120, 180)),
+        lease=rng.choice((12.0, 15.0)),
         claim_ahead=rng.choice((0.25, 0.25, 3.0)),
         rates=Rates(**{kind: rng.choice(rates) for kind, rates in _KINDS.items()}),
         acts=_THEMES[theme],
@@ -116,8 +116,8 @@ def draw_rule(rng: random.Random) -> Trigger:
     found: Trigger = rng.choice(
         (
             every(seconds=rng.choice((7, 10, 20, 45)), anchor=START),
-            every(seconds=rng.choice((10, 20, 60)), anchor=START),
-            cron(f"*/{rng.choice((15, 20, 30))} * * * * *", tz="Europe/Oslo"),
+            every(seconds=rng.choice((15, 30, 60)), anchor=START),
+            cron(f"*/{rng.choice((20, 30))} * * * * *", tz="Europe/Oslo"),
             every(seconds=30, anchor=START) | every(seconds=45, anchor=START),
             every(seconds=15, anchor=START).limit(8),
             once(START.add(seconds=rng.randint(1, 250))),
