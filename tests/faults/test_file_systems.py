@@ -96,6 +96,9 @@ class Failing:
         self.place = directory / "failing"
         self._image = directory / "image"
         self.place.mkdir()
+
+    def make(self) -> None:
+        """Make it. Raises ``OSError`` or ``CalledProcessError`` where that is not allowed."""
         with self._image.open("wb") as file:
             file.truncate(16 * 2**20)
         run("mkfs.ext4", "-q", "-F", str(self._image))
@@ -118,17 +121,21 @@ class Failing:
         self.mount()
 
     def remove(self) -> None:
-        subprocess.run(["umount", "-l", str(self.place)], check=False, capture_output=True)
+        """Unmount it, where it is mounted."""
+        if os.path.ismount(self.place):
+            run("umount", "-l", str(self.place))
 
 
 @pytest.fixture
 def failing(tmp_path: Path) -> Iterator[Failing]:
+    made = Failing(tmp_path)
     try:
-        made = Failing(tmp_path)
+        made.make()
+        yield made
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("it takes root, mkfs.ext4 and a loop device to make a file system")
-    yield made
-    made.remove()
+    finally:
+        made.remove()
 
 
 @pytest.mark.usefixtures("logged")
