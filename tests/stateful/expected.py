@@ -178,13 +178,16 @@ class EventModel:
         return instant
 
     def run_again(self, start: int, now: int) -> list[int]:
-        """What of the past has not run does."""
-        ran = {FATES[self.job], *FATES.values()}
+        """What of the past has not run does; of an event that is parked, soon."""
+        if self.status == "paused":
+            self.skip(now, "paused")
+        ran = set(FATES.values())
         wanted = [
             at for at in self.rule.within(start - 1, now) if not self.account.get(at, set()) & ran
         ]
         for instant in wanted:
-            self.account[instant] = frozenset({FATES[self.job]})
+            later = PUT_OFF if self.status == "paused" else frozenset[str]()
+            self.account[instant] = later | {FATES[self.job]}
         self.journal.append("event_backfilled")
         return wanted
 
