@@ -1,4 +1,5 @@
-"""What a fire, an added event and an ask take must not grow: counts that no machine changes, within bounds.
+"""What a fire, an added event and an ask take must not grow: counts that no machine changes, within
+bounds.
 
 To renew the bounds after a change that is meant to cost more, or that costs less: run
 ``python -P benchmarks work --quick`` (against the installed package) twice on Python 3.11, and
