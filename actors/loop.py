@@ -17,7 +17,7 @@ from kalends.actors.runtime import Actor, handles
 from kalends.actors.stopwatch import Stopwatch
 from kalends.announcing import Announcer
 from kalends.clock import US, Clock, from_us
-from kalends.errors import KalendsError, NotInitialized
+from kalends.errors import KalendsError, NotInitialized, StorageUnavailable
 from kalends.futures import Future
 from kalends.ids import IdSource
 from kalends.jobs.outbox import Outbox
@@ -238,19 +238,25 @@ class LoopActor(Actor):
             self._note(JournalKind.CLOCK_JUMPED, seconds=seconds)
 
     def _note(self, kind: JournalKind, **details: Any) -> None:
-        now = self._clock.now_us()
-        self._unit(
-            lambda db: write_entry(db, kind, now=now, ids=self._ids, node=self._node, **details)
-        )
+        now, hub = self._clock.now_us(), self.cell.hub
 
-    def _unit(self, unit: Any) -> None:
-        """Write something nobody waits for; a refusal of the storage has been logged there."""
+        def write() -> None:
+            def unit(db: Any) -> object:
+                return write_entry(db, kind, now=now, ids=self._ids, node=self._node, **details)
+
+            self._storage.write(unit).add_done_callback(check)
 
         def check(done: Future[Any]) -> None:
-            if done.error is not None and not isinstance(done.error, KalendsError):
-                self.fail(done.error)
+            error = done.error
+            if isinstance(error, StorageUnavailable):
+                # What happened to time explains the ledger: it waits for the database, not for this
+                # incarnation. Where it may be there already it is not told twice.
+                if "outcome" not in error.details:
+                    hub.call(lambda: hub.after(_RETRY_LIMIT, write))
+            elif error is not None and not isinstance(error, KalendsError):
+                self.fail(error)
 
-        self._storage.write(unit).add_done_callback(check)
+        write()
 
     # -- on demand -----------------------------------------------------------------------------
 

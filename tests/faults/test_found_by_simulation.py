@@ -7,7 +7,7 @@ from typing import Any
 import pendulum
 import pytest
 
-from kalends import Registry, current, every, once
+from kalends import Registry, StorageUnavailable, current, every, once
 from kalends.testing import ProcessKilled, StorageStep, VirtualScheduler, sleep
 
 START = pendulum.datetime(2027, 1, 1, tz="UTC")
@@ -69,4 +69,23 @@ def test_a_clock_that_is_set_back_while_nobody_lives_makes_no_ledger_wrong() -> 
     scheduler.start()
     assert scheduler.list_executions().items[0].attempts[0].outcome == "lost"
     assert [item.words for item in scheduler.verify().violations] == []
+    scheduler.kill()
+
+
+def test_a_jump_of_the_clock_is_written_down_when_the_database_is_back() -> None:
+    scheduler = scheduler_with(lambda: None)
+
+    def refuse(step: StorageStep) -> None:
+        if away and step is StorageStep.BEGIN:
+            raise StorageUnavailable("the database is locked", reason="locked")
+
+    away: list[bool] = []
+    scheduler.probe = refuse
+    scheduler.start()
+    away.append(True)
+    scheduler.jump(-3600).advance(20)
+    away.clear()
+    scheduler.advance(20)
+    (entry,) = scheduler.list_journal(kind="clock_jumped").items
+    assert entry.details["seconds"] == -3600
     scheduler.kill()
