@@ -10,11 +10,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Iterable
 
+import msgspec
+
 from kalends.clock import US, Clock
 from kalends.jobs.agenda import Agenda
 from kalends.jobs.executors.base import Task
 from kalends.jobs.lines import Lines, State
-from kalends.work import Begun, Claim, Told
+from kalends.model import Reason
+from kalends.work import Begun, Claim, Outcome, Told
 
 __all__ = ["Holdings"]
 
@@ -30,6 +33,8 @@ class Holdings:
         self.begun: dict[tuple[str, int], Task] = {}
         self.late: dict[tuple[str, int], Task] = {}
         """What was written off and still runs."""
+        self._importing: set[tuple[str, int]] = set()
+        """Of these, what was written off before it began."""
         self._disarmed: set[tuple[str, int]] = set()
         self._lines = Lines()
         self._fresh = False
@@ -54,13 +59,21 @@ class Holdings:
         task.state = State.BEGUN
         task.started_us = now
         self.begun[task.key] = task
+        self._limit(task, now)
+        first, self._fresh = not self._fresh, True
+        return first
+
+    def importing(self, task: Task, now: int) -> None:
+        """The job of a queued task is imported first: what it may take begins with that."""
+        if task.state == State.QUEUED:
+            self._limit(task, now)
+
+    def _limit(self, task: Task, now: int) -> None:
         timeout_us = task.claim.timeout_us
-        if timeout_us is not None:
+        if timeout_us is not None and task.deadline_us is None:
             task.deadline_us = now + timeout_us
             task.stops_at = self._clock.monotonic() + timeout_us / US
             self.agenda.limit(task, timeout_us)
-        first, self._fresh = not self._fresh, True
-        return first
 
     def remove(self, task: Task, state: State = State.GONE) -> Task | None:
         """Forget a task; the one that may go on in its place, if any."""
@@ -81,8 +94,17 @@ class Holdings:
         task.call_off()
         task.started_us = min(task.started_us, ended_us)
         following = self.remove(task, State.WRITTEN_OFF)
+        task.withdrawn = False  # one that is imported still is to say when it does not begin
         self.late[task.key] = task
         return following
+
+    def end_import(self, task: Task, now: int) -> Outcome | None:
+        """The late outcome of a task that was written off before it began; None: it was not."""
+        if task.key not in self._importing:
+            return None
+        self._importing.discard(task.key)
+        self.late.pop(task.key, None)
+        return msgspec.structs.replace(task.unbegun_outcome(now), late=True)
 
     def abandon(self) -> list[Task]:
         """Listen no more to what runs: all of it, what was written off last."""
@@ -94,7 +116,44 @@ class Holdings:
         for task in late:
             task.state = State.GONE
         self.late.clear()
+        self._importing.clear()
         return begun + late
+
+    # -- calling off ---------------------------------------------------------------------------
+
+    def call_off(
+        self, execution_ids: Collection[str], grace_us: int, reason: Reason | None
+    ) -> tuple[bool, list[Outcome], list[Task | None]]:
+        """Whether any of them runs, which is told to stop; the outcomes of the others, which end
+        here, and the tasks that may go on in their place.
+        """
+        found = self.of(execution_ids)
+        for task in found:
+            if task.state == State.BEGUN and not task.called_off:
+                self.agenda.grace(task, grace_us)
+            task.call_off()
+        unbegun = [task for task in found if task.state != State.BEGUN]
+        now = self._clock.now_us()
+        outcomes = [task.unbegun_outcome(now, reason=reason) for task in unbegun]
+        return len(unbegun) < len(found), outcomes, [self.remove(task) for task in unbegun]
+
+    def time_out(self, now: int) -> tuple[list[Task], list[Outcome], list[Task | None]]:
+        """Write off the tasks that take longer than they may, be it that their jobs are still
+        imported: their outcomes, and the tasks that may go on in their place.
+        """
+        overdue = self.agenda.take_overdue()
+        for task in overdue:
+            if task.state == State.QUEUED:
+                assert task.deadline_us is not None, "what is overdue has a deadline"
+                assert task.claim.timeout_us is not None, "and a time-out"
+                task.started_us = task.deadline_us - task.claim.timeout_us
+                self._importing.add(task.key)
+        outcomes = [task.overdue_outcome(now) for task in overdue]
+        following = [
+            self.let_go(task, outcome.ended_us)
+            for task, outcome in zip(overdue, outcomes, strict=True)
+        ]
+        return overdue, outcomes, following
 
     # -- taking back ---------------------------------------------------------------------------
 

@@ -19,8 +19,8 @@ Promises:
   more.
 - What ``disarm`` has returned counts as held here until it is submitted again or, once the ledger
   says what became of it, forgotten with ``forget``.
-- A job that takes longer than its claim says, by monotonic time, is written off in the same way,
-  with the outcome ``timed_out`` in the outbox.
+- A job that takes longer than its claim says, by monotonic time and with its import, is written off
+  in the same way, with the outcome ``timed_out`` in the outbox.
 - A claim for which its executor has no room ends as ``skipped``, reason ``queue_full``.
 - ``on_started(claim, instant)`` is called for each job that begins, before it does.
 - ``on_begun`` is called when a job has begun, and not again until ``newly_begun`` is asked which,
@@ -97,8 +97,7 @@ class Runner:
         self._ticker = make_waker(clock, self._look)
         self._on_begun = on_begun
         self._on_started = on_started
-        self._started = False
-        self._stopped = False
+        self._started = self._stopped = False
         self.halted = False
         """True once nothing begins any more, for good."""
 
@@ -188,12 +187,21 @@ class Runner:
 
     # -- what executors report -----------------------------------------------------------------
 
+    def importing(self, task: Task) -> None:
+        """An executor is about to import the job."""
+        with self._lock:
+            self._tasks.importing(task, self.clock.now_us())
+        if task.deadline_us is not None:
+            self._ticker.expect(task.deadline_us)
+
     def begin(self, task: Task) -> bool:
         """An executor is about to call the job."""
         with self._lock:
-            if task.state != State.QUEUED or self.halted:
-                return False
-            first = self._tasks.begin(task, self.clock.now_us())
+            may = task.state == State.QUEUED and not self.halted
+            first = may and self._tasks.begin(task, self.clock.now_us())
+        if not may:
+            self._withhold(task)
+            return False
         if task.deadline_us is not None:
             self._ticker.expect(task.deadline_us)
         if first:
@@ -225,12 +233,21 @@ class Runner:
         """The job of a task is for another executor."""
         self._dispatcher.hand_over([task])
 
+    def _withhold(self, task: Task) -> list[Task]:
+        """A task does not begin: where it was written off in its import, that is over now; []."""
+        with self._lock:
+            outcome = self._tasks.end_import(task, self.clock.now_us())
+        if outcome is not None:
+            self.outbox.put(outcome)
+        return []
+
     def _dismiss(self, task: Task, error: KalendsError) -> list[Task]:
         """Report a task that cannot begin; the one that moves up in its line, if any."""
         with self._lock:
-            if task.state != State.QUEUED:
-                return []
-            following = self._tasks.remove(task)
+            queued = task.state == State.QUEUED
+            following = self._tasks.remove(task) if queued else None
+        if not queued:
+            return self._withhold(task)
         try:
             self._on_unrunnable(task.claim, error)
         except Exception:  # noqa: BLE001 - a worker must not die of its owner's bug
@@ -247,8 +264,7 @@ class Runner:
                 for task in queued
             ]
             following = [self._tasks.remove(task) for task in queued]
-        if any(rested):
-            self.outbox.signal()
+        self._go_on(any(rested), ())
         return [task for task in following if task is not None]
 
     # -- taking back ---------------------------------------------------------------------------
@@ -275,18 +291,10 @@ class Runner:
         if not execution_ids:
             return
         with self._lock:
-            found = self._tasks.of(execution_ids)
-            for task in found:
-                if task.state == State.BEGUN and not task.called_off:
-                    self._tasks.agenda.grace(task, self._grace_us)
-                task.call_off()
-            unbegun = [task for task in found if task.state != State.BEGUN]
-            now = self.clock.now_us()
-            outcomes = [task.unbegun_outcome(now, reason=reason) for task in unbegun]
+            runs, outcomes, following = self._tasks.call_off(execution_ids, self._grace_us, reason)
             rested = [self.outbox.add(outcome) for outcome in outcomes]
-            following = [self._tasks.remove(task) for task in unbegun]
-        if len(unbegun) < len(found):
-            self._ticker.expect(now + self._grace_us)
+        if runs:
+            self._ticker.expect(self.clock.now_us() + self._grace_us)
         self._go_on(any(rested), following)
 
     def write_off(self, ended: Iterable[WrittenOff]) -> None:
@@ -315,15 +323,8 @@ class Runner:
     def _time_out(self) -> None:
         """Write off what is overdue: it ends as ``timed_out``, whenever its job does."""
         with self._lock:
-            overdue = self._tasks.agenda.take_overdue()
-            if not overdue:
-                return
-            outcomes = [task.overdue_outcome(self.clock.now_us()) for task in overdue]
+            overdue, outcomes, following = self._tasks.time_out(self.clock.now_us())
             rested = [self.outbox.add(outcome) for outcome in outcomes]
-            following = [
-                self._tasks.let_go(task, outcome.ended_us)
-                for task, outcome in zip(overdue, outcomes, strict=True)
-            ]
         for task, outcome in zip(overdue, outcomes, strict=True):
             log_failure(task.claim.job, outcome)
         self._go_on(any(rested), following, overdue)
@@ -353,9 +354,7 @@ class Runner:
         return self._dispatcher.statuses()
 
     def holds(self, execution_id: str, attempt: int) -> bool:
-        """True where this claim is here, has ended here unrecorded, or was disarmed and waits for a
-        change to be settled.
-        """
+        """Whether this claim is here, ended here unrecorded, or was disarmed and is not settled."""
         with self._lock:
             return self._has((execution_id, attempt))
 

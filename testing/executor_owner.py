@@ -60,6 +60,9 @@ class RecordingOwner:
         )
         return Task(claim, self.registry.get(name), self)
 
+    def importing(self, task: Task) -> None:
+        """Its tasks know their jobs already."""
+
     def begin(self, task: Task) -> bool:
         with self._changed:
             if task.claim.id in self.taken_back:

@@ -118,15 +118,16 @@ class Executor(Protocol):
 
 
 class TaskOwner(Protocol):
-    """Who submitted a task: says whether it may begin and hears how it ended. Called from any
-    thread.
-    """
+    """Who submitted a task: says whether it may begin and hears how it ended; on any thread."""
 
     clock: Clock
     registry: Registry
     result_limit: int
     failure_limit: int
     keeps: Keeps
+
+    def importing(self, task: Task) -> None:
+        """The job is about to be imported: its time-out begins with that."""
 
     def begin(self, task: Task) -> bool:
         """The job is about to be called: True where it may; False where it was taken back."""
@@ -296,6 +297,7 @@ class Task:
         """The function, args and kwargs. None: the owner has been told why it cannot begin here."""
         try:
             if self.job is None:
+                self.owner.importing(self)
                 self.job = self.owner.registry.get(self.claim.job)
                 if self.executor is not None and self.job.coroutine != self.executor.coroutines:
                     self.owner.redirect(self)

@@ -53,9 +53,9 @@ class Application:
         (self._directory / f"{self._module(name)}.py").write_text(source)
         sys.modules.pop(self._module(name), None)
 
-    def hang(self, name: str, where: str = "True") -> None:
+    def hang(self, name: str, where: str = "True", then: str = "") -> None:
         """From the next life on the module hangs when it is imported, where that is so."""
-        self.write(name, HANGING.format(where=where, gate=str(self.gate)) + FINE)
+        self.write(name, HANGING.format(where=where, gate=str(self.gate)) + f"{then}\n" + FINE)
 
     def start_again(self) -> None:
         self.scheduler = self._make()
@@ -86,7 +86,7 @@ def application(
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     made = Application(tmp_path, until)
     yield made
-    made.gate.unlink()
+    made.gate.unlink(missing_ok=True)
     made.scheduler.shutdown(5.0)
 
 
@@ -104,18 +104,54 @@ def test_a_module_that_exits_when_it_is_imported_parks_its_event_alone(
     assert [actor.restarts for actor in status.actors] == [0, 0, 0, 0]
 
 
-def test_a_module_that_hangs_when_it_is_imported_holds_up_nobody_else(
-    application: Application,
+def test_a_module_that_hangs_when_it_is_imported_is_timed_out_and_holds_up_nobody_else(
+    application: Application, until: Callable[..., Any]
 ) -> None:
     application.hang("faulty")
     application.start_again()
     hanging = application.trigger("faulty")
     assert application.run("sound").result == "ran"
-    assert application.scheduler.get_execution(hanging.id).fate == "pending"
+    until(lambda: application.scheduler.get_execution(hanging.id).ended_at is not None)
+    found = application.scheduler.get_execution(hanging.id)
+    assert (found.fate, found.still_running) == ("timed_out", True)
+    assert found.error is not None
+    assert found.error.message == "took longer than 0.5 seconds"
+    (attempt,) = found.attempts
+    assert attempt.started_at is not None
+    assert attempt.ended_at is not None
+    assert 0.4 < (attempt.ended_at - attempt.started_at).total_seconds() < 9.0
+    assert application.scheduler.verify().ok
+    application.gate.unlink()  # the import ends now, too late: the job never begins
+    until(lambda: not application.scheduler.get_execution(hanging.id).still_running)
+    found = application.scheduler.get_execution(hanging.id)
+    assert (found.fate, found.result) == ("timed_out", None)
+    assert application.run("faulty").result == "ran"
+    assert application.scheduler.verify().ok
+
+
+def test_a_module_that_fails_after_its_time_is_up_has_timed_out(
+    application: Application, until: Callable[..., Any]
+) -> None:
+    application.hang("faulty", then="1 / 0")
+    application.start_again()
+    hanging = application.run("faulty")
+    assert (hanging.fate, hanging.still_running) == ("timed_out", True)
+    application.gate.unlink()
+    until(lambda: not application.scheduler.get_execution(hanging.id).still_running)
+    (event,) = application.scheduler.list_events(name="faulty").items
+    assert (event.status, application.run("faulty").reason) == ("active", "quarantined")
+
+
+def test_a_shutdown_while_a_module_hangs_ends_in_time(application: Application) -> None:
+    application.hang("faulty")
+    application.start_again()
+    hanging = application.trigger("faulty")
+    assert application.run("sound").result == "ran"
     report = application.scheduler.shutdown(0.2)
     assert report.abandoned == ()
     application.start_again()
     assert application.run("sound").result == "ran"
+    assert application.scheduler.get_execution(hanging.id).fate != "succeeded"
 
 
 def test_a_module_that_hangs_when_a_worker_process_imports_it_is_timed_out(
