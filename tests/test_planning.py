@@ -234,3 +234,15 @@ def test_a_century_of_seconds_is_decided_at_once() -> None:
         ("missed", 100 * 365 * 86_400 - 86_401),
         ("coalesced", 86_400),
     ]
+
+
+@pytest.mark.parametrize("overlap", Overlap)
+def test_where_nothing_is_said_of_an_event_nothing_of_it_runs_or_waits(overlap: Overlap) -> None:
+    rule = every(seconds=1, anchor=from_us(0))
+    plan = plan_claim(rule, Policies(overlap=overlap), 5 * US, US)
+    assert plan == ClaimPlan((5 * US,), (), 6 * US)
+
+
+def test_an_instant_a_microsecond_after_now_is_not_counted() -> None:
+    plan = plan_claim(Listed([0, 1, 2]), Policies(), 0, 1)
+    assert plan == ClaimPlan((1,), (Span(0, 0, 1, "coalesced", 1),), 2)
