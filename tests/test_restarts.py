@@ -109,3 +109,8 @@ def test_a_wrong_backoff_is_refused(options: dict[str, float]) -> None:
 def test_a_wrong_window_is_refused(intensity: int, period: float) -> None:
     with pytest.raises(ValidationFailed):
         RestartWindow(intensity, period)
+
+
+def test_where_nothing_is_said_these_are_the_bounds_of_restarts() -> None:
+    assert RestartWindow() == RestartWindow(intensity=5, period=30.0)
+    assert Backoff() == Backoff(first=0.05, factor=2.0, limit=10.0, jitter=0.1, settled=10.0)

@@ -168,3 +168,9 @@ def test_at_most_once_allows_nothing_and_says_so_to_a_job_that_asks() -> None:
 
 def test_no_attempt_is_planned_beyond_the_end_of_time() -> None:
     assert plan(plain(), ended=MAX_US - 1, ask=Ask(True, 10**17)).ready_at == MAX_US
+
+
+def test_a_further_attempt_is_neither_exhausted_nor_forbidden() -> None:
+    found = plan(Policies(retries=1))
+    assert found.ready_at is not None
+    assert (found.exhausted, found.forbidden) == (False, False)

@@ -213,9 +213,47 @@ def test_a_bug_in_the_supervisor_itself_ends_it_and_its_children_and_its_owner_h
     assert bench.exits[0].kind == "crashed"
     assert isinstance(bench.exits[0].reason, IndexError)
     assert not any(cell.running for cell in bench.cells.values())
-    with pytest.raises(SchedulerFailed):
+    with pytest.raises(SchedulerFailed) as caught:
         bench.cells["b"].ref.ask(messages.Echo(1))
+    assert caught.value.__cause__ is bench.exits[0].reason
     assert bench.events("supervisor_crashed")
+
+
+def test_each_exit_is_told_in_the_log(bench: Bench, messages: Any) -> None:
+    bench.run(bench.spec("a"), bench.spec("b"))
+    bench.crash("a")
+    bench.tell("b", messages.Leave())
+    assert [(e["actor"], e["error"]) for e in bench.events("actor_crashed")] == [
+        ("a", "ZeroDivisionError: bench")
+    ]
+    assert [(e["actor"], e["kind"]) for e in bench.events("actor_stopped")] == [("b", "normal")]
+    bench.pass_time(1.0)
+    restarted = [(e["actor"], e["restarts"]) for e in bench.events("actor_restarted")]
+    assert sorted(restarted) == [("a", 1), ("b", 1)]
+
+
+def test_those_after_a_temporary_sibling_are_restarted_too(bench: Bench) -> None:
+    top = bench.run(
+        bench.spec("a"),
+        bench.spec("t", restart=Restart.TEMPORARY),
+        bench.spec("c"),
+        strategy=Strategy.ONE_FOR_ALL,
+    )
+    bench.crash("a")
+    bench.pass_time(1.0)
+    assert bench.notes == ["stop c", "stop t", "start a", "start c"]
+    assert bench.states(top) == "running stopped running"
+
+
+def test_a_restart_that_fails_was_no_life(bench: Bench) -> None:
+    def fail() -> None:
+        raise OSError("no start today")
+
+    bench.run(bench.spec("a"), backoff=Backoff(first=1.0, factor=3.0, jitter=0.0, settled=0.5))
+    bench.on_start["a"] = fail
+    bench.crash("a")
+    bench.pass_time(1.0)
+    assert [entry["delay"] for entry in bench.events("actor_restarting")] == [1.0, 3.0]
 
 
 def test_a_restart_jitter_comes_from_the_given_source_of_chance(bench: Bench) -> None:

@@ -77,6 +77,19 @@ def test_a_child_that_swallows_the_kill_is_abandoned_after_a_bound(
     assert not bench.cells["b"].running
 
 
+def test_a_killed_child_has_five_seconds_where_nothing_else_is_said(
+    bench: Bench, messages: Any
+) -> None:
+    top = bench.run(bench.spec("a", shutdown=0.0))
+    bench.tell("a", messages.Hang(stubborn=True))
+    bench.do(top.stop)
+    bench.pass_time(4.9)
+    assert bench.exits == []
+    bench.pass_time(0.1)
+    assert [ended.kind for ended in bench.exits] == ["shutdown"]
+    assert bench.events("actor_abandoned")
+
+
 def test_an_abandoned_child_is_never_restarted_so_the_supervisor_gives_up(
     bench: Bench, messages: Any
 ) -> None:
@@ -281,3 +294,29 @@ def test_a_tree_stops_from_the_last_leaf_to_the_first(bench: Bench) -> None:
     bench.do(top.stop)
     assert bench.notes == ["stop c", "stop b", "stop a"]
     assert bench.exits[0].kind == "shutdown"
+
+
+def test_a_kill_waits_for_nobody(bench: Bench) -> None:
+    top = bench.run(bench.spec("a"))
+
+    def kill_and_look() -> bool:
+        top.kill()
+        return top.running
+
+    assert bench.do(kill_and_look) is True
+    assert not top.running
+
+
+def test_a_supervisor_that_runs_is_not_started_again(bench: Bench) -> None:
+    top = bench.run(bench.spec("a"))
+    with pytest.raises(RuntimeError, match="top is running"):
+        bench.begin(top)
+    assert bench.states(top) == "running"
+
+
+def test_a_closed_supervisor_is_not_started_again(bench: Bench) -> None:
+    top = bench.run(bench.spec("a"))
+    bench.do(top.stop)
+    bench.do(lambda: top.close(SchedulerFailed("over")))
+    with pytest.raises(RuntimeError, match="top is closed"):
+        bench.begin(top)
