@@ -27,6 +27,7 @@ _ASKED = {
     "policies.py": ("test_policies.py", "test_definitions.py", "test_validation.py"),
     "planning.py": ("test_planning.py",),
     "storage/postgres/": ("storage/postgres",),
+    "storage/declared.py": ("storage", "scheduler/test_declared.py"),
     "storage/": ("storage",),
     "triggers/": ("triggers",),
 }
@@ -60,11 +61,12 @@ class Covering(msgspec.Struct):
         run any of it, and those of its own files.
         """
         found: dict[str, float] = {}
+        files = {name: self.files[name] for name in files_of(module)}
         if lines is None:
             start = _own(module)
-            for name, file in self.files.items():
+            for name, file in files.items():
                 found |= file.seconds if name.startswith(start) else {}
-        for file in self.files.values():
+        for file in files.values():
             for line, tests in file.lines.get(module, {}).items():
                 if lines is None or line in lines:
                     found.update((test, file.seconds[test]) for test in tests)
@@ -103,20 +105,17 @@ def _find_out(site: Site, files: dict[str, str], options: list[str]) -> dict[str
 
 
 def chosen(covering: Covering, module: str, mutant: Mutant, budget: float) -> dict[str, float]:
-    """The tests a mutant is to be run with, the most promising first, and their seconds: those of
-    its module's own test files, then the fastest others, for at most ``budget`` seconds.
+    """The tests a mutant is to be run with, the fastest first, and their seconds: of its module's
+    own test files twice ``budget`` seconds at most, of the others ``budget``.
     """
-    lines = range(mutant.line, mutant.last_line + 1) if mutant.in_function else None
-    found = covering.tests_of(module, lines)
+    found = covering.tests_of(module, mutant.asked)
     start = _own(module)
-    first = {test: took for test, took in found.items() if test.startswith(start)}
-    selected = dict(sorted(first.items(), key=_seconds))
-    total = 0.0
+    left = {True: 2 * budget, False: budget}
+    selected: dict[str, float] = {}
     for test, took in sorted(found.items(), key=_seconds):
-        if test not in first:
-            total += took
-            if selected and total > budget:
-                break
+        own = test.startswith(start)
+        left[own] -= took
+        if left[own] >= 0 or not selected:
             selected[test] = took
     return selected
 

@@ -43,6 +43,10 @@ class Mutant:
     last_line: int
     in_function: bool
     """Whether it runs when something is called, and not as the module is imported."""
+    asked: range | None
+    """The lines whose tests may find it: its own; for the value of an argument where none is given
+    those of the function; None: any of the module.
+    """
     source: str
     """The whole module, changed."""
 
@@ -67,21 +71,22 @@ def mutants_of(source: str) -> list[Mutant]:
     data = source.encode()
     seen: Counter[str] = Counter()
     found = []
-    original = ast.dump(ast.parse(source))
+    original = ast.parse(source)
+    same = ast.dump(original)
     for change in _Walk(source).changes():
         changed = data[: change.start] + change.instead.encode() + data[change.end :]
         try:
             tree = ast.parse(changed)
         except SyntaxError:
             continue  # a string is no statement everywhere
-        if ast.dump(tree) == original:
+        if ast.dump(tree) == same:
             continue
         name = f"{change.where}: {_described(data, change)}"
         seen[name] += 1
         if seen[name] > 1:
             name += f" (#{seen[name]})"
         place = change.line, change.last_line, change.in_function
-        found.append(Mutant(name, *place, changed.decode()))
+        found.append(Mutant(name, *place, _asked(original, change), changed.decode()))
     return sorted(found, key=lambda mutant: mutant.line)
 
 
@@ -93,6 +98,17 @@ def sample(mutants: list[Mutant], size: int | None, seed: str) -> list[Mutant]:
     places = list(range(len(mutants)))
     random.Random(seed).shuffle(places)
     return [mutants[place] for place in sorted(places[:size])]
+
+
+def _asked(tree: ast.Module, change: _Change) -> range | None:
+    if change.in_function:
+        return range(change.line, change.last_line + 1)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0].lineno
+            if node.lineno <= change.line < first:
+                return range(first, (node.end_lineno or first) + 1)
+    return None
 
 
 def _described(data: bytes, change: _Change) -> str:

@@ -79,8 +79,10 @@ def test_names_say_where_a_mutant_is_and_tell_equal_ones_apart() -> None:
 
 
 def test_defaults_run_with_the_import_and_what_is_inside_of_a_function_does_not() -> None:
-    outer, inner = mutants_of("def f(a=3):\n    a.b = c\n")
+    outer, inner = mutants_of("def f(a=3):\n    a.b = c\n    return\n")[:2]
     assert (outer.in_function, inner.in_function) == (False, True)
+    assert (outer.asked, inner.asked) == (range(2, 4), range(2, 3))
+    assert mutants_of("x = 3\n")[0].asked is None
 
 
 def test_each_mutant_of_a_module_can_be_read_and_differs_in_one_place() -> None:

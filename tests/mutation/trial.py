@@ -50,6 +50,7 @@ _SHARED = (
 _WAITING = 30.0
 _BUSY = 4.0
 """How much longer something may take on a machine that has other things to do."""
+_MEMORY = 2 * 1024**3
 _OPTIONS = (
     "-q",
     "-x",
@@ -107,9 +108,10 @@ def passes(
 
 
 def _bound(seconds: float) -> None:
-    """In the child: end when so much processor time is used."""
+    """In the child: end when so much processor time is used, and go without endless memory."""
     limit = math.ceil(seconds)
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
+    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
 
 
 def _prepare() -> None:
@@ -189,13 +191,14 @@ class _Forking:
         items = {item.nodeid: item for item in session.items}
         for line in self._orders.makefile("r", encoding="utf-8"):
             order = json.loads(line)
+            chosen = [items[test] for test in order["tests"]]
             child = os.fork()
             if child == 0:
                 os.setsid()
                 _bound(order["seconds"])
                 if not swap(*order["swapped"]):
                     os._exit(0)
-                session.items[:] = [items[test] for test in order["tests"]]
+                session.items[:] = chosen
                 return None  # to pytest's own loop
             passed = _passed(child, order["seconds"])
             self._orders.sendall(json.dumps(passed).encode() + b"\n")

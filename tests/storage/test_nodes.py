@@ -12,6 +12,7 @@ import pytest
 from kalends.clock import US, from_us
 from kalends.model import EventStatus, JournalKind
 from kalends.queries import JournalQuery
+from kalends.storage.accounts import Held
 from kalends.storage.journal import list_entries
 from kalends.storage.models import EventRow, ExecutionRow, NodeRow
 from kalends.storage.nodes import Rescue, place_of_this_process
@@ -267,3 +268,18 @@ def test_a_rescue_that_is_full_leaves_the_other_nodes_to_the_next_call(ledger: L
     assert (first.nodes, first.reopened, first.more) == (("there",), 2, True)
     assert nodes(ledger) == {"zz"}
     assert ledger.run(ledger.here.leases.rescue, now=ledger.now, limit=2) == Rescue(("zz",))
+
+
+def test_a_node_holds_what_it_has_claimed_before_an_instant_and_not_ended(ledger: Ledger) -> None:
+    ended, open_one, theirs, late = (ledger.add(once(from_us(ledger.now + US))) for _ in "abcd")
+    ledger.clock.advance(1.0)
+    claims = {claim.event_id: claim for claim in ledger.claim(limit=3).claims}
+    ledger.record(ledger.outcome(claims[ended]))
+    taken = ExecutionRow.update(node="there").where(ExecutionRow.id == claims[theirs].id)
+    ledger.db.execute(taken)
+    ledger.clock.advance(1.0)
+    before = ledger.now
+    assert [claim.event_id for claim in ledger.claim().claims] == [late]
+    held = ledger.run(ledger.here.leases.held, before=before)
+    claim = claims[open_one]
+    assert held == (Held(claim.id, open_one, claim.due, 1, False),)
