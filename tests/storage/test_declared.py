@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 
 from kalends.clock import US, from_us
+from kalends.drafts import Changes
+from kalends.errors import ValidationFailed
 from kalends.reconciliation import DeclaredAction, Reconciliation
 from kalends.storage.declared import Declared
 from kalends.storage.models import EventRow, JournalRow
@@ -100,3 +103,31 @@ def test_thousands_are_looked_up_in_few_statements(ledger: Ledger) -> None:
     found = carry_out(ledger, declare(ledger, *names))
     assert len(found.changes) == 1200
     assert ledger.run(declare(ledger, *names).look, now=ledger.now).changes == ()
+
+
+def test_an_event_made_by_hand_is_left_where_nobody_says_that_it_is_to_be_taken_over(
+    ledger: Ledger,
+) -> None:
+    ledger.add(name="a")
+    definitions = declare(ledger, "a").definitions
+    assert actions(carry_out(ledger, Declared("app", definitions))) == {"a": A.REFUSED}
+    assert actions(carry_out(ledger, Declared("app", definitions, True))) == {"a": A.UPDATED}
+
+
+def test_a_declared_event_is_not_given_another_name(ledger: Ledger) -> None:
+    carry_out(ledger, declare(ledger, "a"))
+    event_id = ledger.db.execute(EventRow.select(EventRow.id)).fetchone()[0]
+    with pytest.raises(ValidationFailed, match="rename it there"):
+        ledger.run(
+            ledger.here.events.update, event_id, Changes(name="b"),
+            now=ledger.now, version=None, author=None, given_back=(),
+        )  # fmt: skip
+
+
+def test_what_was_paused_as_it_vanished_goes_on_when_it_is_back_and_the_journal_is_gone(
+    ledger: Ledger,
+) -> None:
+    carry_out(ledger, declare(ledger, "a"))
+    carry_out(ledger, declare(ledger))
+    ledger.db.execute(JournalRow.delete())
+    assert actions(carry_out(ledger, declare(ledger, "a"))) == {"a": A.RESUMED}

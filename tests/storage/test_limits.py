@@ -11,6 +11,7 @@ from kalends.drafts import Changes
 from kalends.model import EventStatus, Fate, JournalKind
 from kalends.queries import JournalQuery
 from kalends.storage.journal import list_entries
+from kalends.storage.limits import use_of
 from kalends.storage.models import EventRow, ExecutionRow
 from kalends.triggers import every
 from kalends.work import Claim
@@ -235,3 +236,18 @@ def test_what_waits_is_claimed_under_the_policies_of_then(two: Ledger) -> None:
     assert claim.priority == 5
     row = two.run(two.here.executions.get, claim.id)
     assert (row.priority, row.limit_name) == (5, None)
+
+
+def test_who_holds_the_places_of_a_limit_is_told_longest_first(two: Ledger) -> None:
+    for n in range(3):
+        limited(two, f"e{n}")
+    two.add(every(seconds=10), name="free")
+    two.clock.advance(10.0)
+    first = two.claim(limit=1).claims
+    two.clock.advance(1.0)
+    held = first + two.claim().claims
+    two.end(next(claim for claim in held if claim.event_name == "free"))
+    use = two.run(use_of, "two", 2)
+    assert (use.name, use.places, use.held) == ("two", 2, 2)
+    assert [holder.event_name for holder in use.holders] == ["e0", "e1"]
+    assert two.run(use_of, "three", None).held == 0

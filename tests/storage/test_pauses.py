@@ -170,3 +170,24 @@ def test_more_pauses_than_a_batch_end_in_the_next_one(ledger: Ledger) -> None:
     assert active == [True, True, False]
     assert not ledger.claim(limit=2).more
     assert ledger.event(events[2]).status is EventStatus.ACTIVE
+
+
+def test_at_the_very_end_of_a_pause_it_has_ended_by_itself(ledger: Ledger) -> None:
+    event_id = ledger.add(every(seconds=10))
+    pause(ledger, event_id, 30.0)
+    ledger.clock.advance(30.0)
+    ledger.set_status(event_id, "delete")
+    assert ledger.gaps(event_id) == [
+        (10, 20, 2, "skipped", "paused"),
+        (30, 30, 1, "skipped", "deleted"),
+    ]
+
+
+def test_the_last_microsecond_of_a_pause_is_of_the_pause(ledger: Ledger) -> None:
+    end = ledger.now + 30 * US
+    event_id = ledger.add(once(from_us(end - 1)) | once(from_us(end + 60 * US)))
+    pause(ledger, event_id, 30.0)
+    ledger.clock.advance(30.0)
+    assert ledger.claim().claims == ()
+    assert ledger.event(event_id).next_due == from_us(end + 60 * US)
+    ledger.check_accounts()

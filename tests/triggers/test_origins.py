@@ -69,3 +69,13 @@ def test_a_limit_counts_from_the_later_of_its_anchor_and_the_beginning_of_its_ru
 def test_a_limit_of_rules_that_begin_counts_from_there() -> None:
     both = (ENDLESS.between(start=T0) | LATE).limit(2)
     assert list(both.between(T0.subtract(days=1), T0.add(days=9))) == [T0, T0.add(days=1)]
+
+
+def test_a_limit_counts_nothing_before_its_beginning_or_after_its_end() -> None:
+    rule = ENDLESS.limit(2, anchor=T0)
+    first, last = T0.add(days=1), T0.add(days=2)
+    assert list(rule.between(T0.subtract(days=9), T0.add(days=9))) == [first, last]
+    assert rule.previous_us(to_us(first)) is None
+    assert rule.count_us(to_us(T0.subtract(days=9)), to_us(T0)) == 0
+    assert rule.count_us(to_us(last) + 1, to_us(T0.add(days=9))) == 0
+    assert FROM_T0.limit(2).previous_us(to_us(T0) + 1) == to_us(T0)
