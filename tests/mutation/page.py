@@ -46,9 +46,9 @@ tox -e mutation -- --survivors                              # those that are lef
 
 It needs Linux. First it finds out, by one run of the tests under coverage, which tests run which
 line. Then each mutant has a process of its own, forked from one that has collected the tests. In it
-run those tests of the module's own files that run the line, and others that do, the fastest first:
-{budget:g} seconds at most of others, and twice as much of its own. What survives runs again with
-everything imported anew. Only the tests of these modules are asked, which ought to do by
+run those tests of the module's own files that run the line, and others that do, the fastest first,
+for `--budget` seconds at most of others, and twice as long of its own. What survives runs again
+with everything imported anew. Only the tests of these modules are asked, which ought to do by
 themselves: those of the scheduler as a whole, the model of it, the fault injection, the kill loop
 and the tests of hosts would find more. Of a module that is not tried whole the mutants are drawn by
 the seed {seed}; a larger sample has the smaller one in it. [Why this is a program of our
@@ -56,7 +56,8 @@ own](design/decisions.md) is among the decisions.
 
 ## What it said
 
-{date}, {versions}. *Killed since*: it survived, and a test was written that kills it.
+{date}, {versions}. {note} *Killed since*: it survived, and a test was written that kills it, or it
+was run with more of the tests.
 
 """
 
@@ -64,7 +65,7 @@ own](design/decisions.md) is among the decisions.
 def page(results: Results, judgements: Judgements) -> str:
     """The text of the page."""
     top = _TOP.format(
-        budget=results.budget, seed=results.seed, date=results.date, versions=results.versions
+        seed=results.seed, date=results.date, versions=results.versions, note=results.note
     )
     return "\n".join([top + _table(results), _survivors(results, judgements)])
 

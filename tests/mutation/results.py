@@ -33,8 +33,8 @@ class Results(msgspec.Struct):
     date: str
     versions: str
     seed: int
-    budget: float
-    """Seconds of tests that one mutant is run with."""
+    note: str
+    """What is to be said of how they were measured."""
     modules: dict[str, Measured]
 
 

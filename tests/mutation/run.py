@@ -64,6 +64,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--survivors", action="store_true", help="try again those that are kept as survivors"
     )
+    parser.add_argument("--note", help="what the page is to say of this run")
     parser.add_argument("--missing", action="store_true", help="skip what was measured before")
     parser.add_argument("--page", action="store_true", help="make the page, try nothing")
     parser.add_argument(
@@ -98,7 +99,7 @@ class _Run:
             date=time.strftime("%Y-%m-%d"),
             versions=versions,
             seed=given.seed,
-            budget=given.budget,
+            note=given.note or (before.note if before else ""),
             modules=before.modules if before else {},
         )
 

@@ -36,7 +36,7 @@ SAME = Judgement("equivalent", "it is the same")
 
 
 def _results(**measured: Measured) -> Results:
-    return Results("2027-01-01", "Python", 6, 10.0, measured)
+    return Results("2027-01-01", "Python", 6, "In haste.", measured)
 
 
 def test_each_survivor_is_listed_with_its_judgement() -> None:

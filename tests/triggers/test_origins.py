@@ -56,6 +56,8 @@ def test_instants_a_microsecond_apart_are_told_apart() -> None:
         T0.add(microseconds=1),
         T0.add(days=1),
     ]
+    late = close.between(start=T0.add(microseconds=1))
+    assert list(late.between(T0, T0.add(days=9))) == [T0.add(microseconds=1)]
     assert list(((close | LATE) - close).between(T0, T0.add(days=9))) == [T0.add(days=1)]
 
 
