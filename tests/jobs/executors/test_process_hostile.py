@@ -103,7 +103,9 @@ def test_a_recursion_that_no_limit_ends_is_a_failure(processes: Callable[..., An
     made = processes(memory_limit=LIMIT)
     outcome = made.run("recurses")
     assert outcome.fate is Fate.FAILED
-    assert "SIGSEGV" in outcome.error.message or outcome.error.type == "MemoryError"
+    # Before 3.12 the interpreter counts no frames of C, and the stack or the memory ends first.
+    told = ("MemoryError", "RecursionError")
+    assert "SIGSEGV" in outcome.error.message or outcome.error.type in told
     goes_on(made)
 
 
