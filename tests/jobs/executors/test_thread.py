@@ -270,6 +270,8 @@ def test_a_thread_whose_task_was_released_ends_with_it_where_the_pool_is_full(
 def test_a_task_that_is_released_while_nothing_waits_lets_its_thread_go_on_afterwards(
     executor: ThreadExecutor, owner: RecordingOwner
 ) -> None:
+    # Before the warm thread rests, a task would get a thread of its own.
+    wait_until(lambda: len(executor._idle) == 1)
     gate = threading.Event()
     held = owner.task(1, lambda: gate.wait(10) and threading.current_thread().name)
     executor.submit([held])
