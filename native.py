@@ -19,8 +19,8 @@ import gevent.monkey
 from gevent._hub_local import get_hub_if_exists
 
 __all__ = [
-    "BriefLock", "Lock", "NativeThread", "Thread", "allocate_lock", "get_ident", "settle_gevent",
-    "wait_readable",
+    "BriefLock", "Lock", "NativeThread", "Thread", "allocate_lock", "get_ident", "hold_open",
+    "settle_gevent", "wait_readable",
 ]  # fmt: skip
 
 
@@ -179,6 +179,21 @@ def _leave_loop(hub: Any) -> None:
 
 
 _ROUNDS = 4
+
+
+def hold_open(loop: Any) -> None:
+    """Have gevent's loop go on whatever happens to its count of what it has to wait for.
+
+    Each ``run_callback_threadsafe`` raises that count from its own thread, and libev changes it
+    without the interpreter's lock: now and then one of the two is lost. A loop whose count has come
+    down to nothing ends in the middle of its work, with ``LoopExit``. So it is given many to lose,
+    at first and whenever some are gone. On the loop's own thread.
+    """
+    for _ in range(_HELD - loop.activecnt):
+        loop.ref()
+
+
+_HELD = 20_000
 
 
 def settle_gevent() -> None:

@@ -19,7 +19,7 @@ import gevent.hub
 from kalends.clock import Clock
 from kalends.futures import DEADLINES, DEFAULT_TIMEOUT, Deadlines, Future, current_pid
 from kalends.logs import get_log
-from kalends.native import NativeThread, allocate_lock, get_ident
+from kalends.native import NativeThread, allocate_lock, get_ident, hold_open
 from kalends.watchdog import Watchdog
 
 __all__ = ["Hub", "Timer"]
@@ -119,6 +119,7 @@ class Hub:
         self._armed = self.loop.timer(_LONGEST_SLEEP)
         keep_alive = self.loop.async_()
         keep_alive.start(lambda: None)
+        hold_open(self.loop)
         self._ready.resolve(None)
         try:
             self._main_waiter.get()
@@ -144,8 +145,12 @@ class Hub:
         return self._watchdog.stalls
 
     def _ask(self, answer: Callable[[], None]) -> bool:
-        self.call(answer)
+        self.call(self._live, answer)
         return True
+
+    def _live(self, answer: Callable[[], None]) -> None:
+        hold_open(self.loop)
+        answer()
 
     # -- work ----------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from kalends.jobs.executors.bounds import QUEUE_LIMIT
 from kalends.jobs.executors.cooperative import CooperativeExecutor
 from kalends.jobs.executors.lanes import Ended, LaneOwner, LaneThread
 from kalends.logs import get_log
+from kalends.native import hold_open
 
 __all__ = ["GreenletExecutor"]
 
@@ -84,6 +85,7 @@ class _GreenletLane(LaneThread):
         hub.handle_error = self._report
         keep_alive = hub.loop.async_()
         keep_alive.start(lambda: None)
+        hold_open(hub.loop)
         self._hub = hub
         self._opened()
         try:

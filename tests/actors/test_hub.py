@@ -190,3 +190,18 @@ def test_the_hub_of_the_calling_thread_is_not_used(hub: Hub) -> None:
     assert here[2]
     assert not hub.here
     assert "gevent.monkey" not in sys.modules or not gevent.monkey.is_module_patched("socket")
+
+
+def test_a_loop_that_has_lost_count_of_what_it_waits_for_goes_on(hub: Hub) -> None:
+    def lose() -> None:
+        # As libev and a callback from another thread lose one, now and then.
+        for _ in range(hub.loop.activecnt // 2):
+            hub.loop.unref()
+
+    hub.run(lose, 5.0)
+    left = hub.loop.activecnt
+    assert left > 1000
+    answered: Future[bool] = Future(5.0)
+    hub._ask(lambda: answered.set(True))  # as the watchdog does, each time
+    assert answered.get()
+    assert hub.loop.activecnt > left
