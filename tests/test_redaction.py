@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
-from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.counting import lines_run
 
 from kalends.redaction import REDACTED, SECRET_KEYS, Redactor, redactor_of
 
@@ -230,29 +228,11 @@ HOSTILE = {
 }
 
 
-def _lines_run(call: Callable[[], object]) -> int:
-    """How many lines of Python the call runs; the engine of expressions is measured below."""
-    count = 0
-
-    def trace(_frame: FrameType, event: str, _arg: object) -> Any:
-        nonlocal count
-        count += event == "line"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        call()
-    finally:
-        sys.settrace(before)
-    return count
-
-
 @pytest.mark.parametrize("part", HOSTILE.values(), ids=HOSTILE)
 def test_the_steps_grow_with_the_length_of_a_text_and_no_faster(part: str) -> None:
     def steps(length: int) -> int:
         text = "password " + part * (length // len(part))
-        return _lines_run(lambda: Redactor(SECRET_KEYS).text(text))
+        return lines_run(lambda: Redactor(SECRET_KEYS).text(text))
 
     assert steps(4000) <= 4.5 * steps(1000) + 200
 

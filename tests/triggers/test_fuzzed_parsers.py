@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import pendulum
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.counting import lines_run
 
 from kalends import KalendsError, Settings
 from kalends.storage import open_storage
@@ -44,24 +43,6 @@ SUGGESTED = 200_000
 """Steps that may come to it where the nearest of hundreds of time zones is suggested."""
 ASKED = 1_000_000
 """Steps that asking a rule may take: of one that is never due, to the year 9999."""
-
-
-def steps_of(call: Callable[[], object]) -> int:
-    """How many lines of Python the call runs."""
-    count = 0
-
-    def trace(_frame: FrameType, event: str, _arg: object) -> Any:
-        nonlocal count
-        count += event == "line"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        call()
-    finally:
-        sys.settrace(before)
-    return count
 
 
 def json_of(text: str) -> Any:
@@ -172,7 +153,7 @@ def read(reader: Callable[[str], Any], text: str, base: int = BASE) -> Any:
         except KalendsError as error:
             refused.append(error)
 
-    assert steps_of(call) <= base + EACH * len(text)
+    assert lines_run(call) <= base + EACH * len(text)
     for error in refused:
         assert error.code in ("VALIDATION_FAILED", "PAYLOAD_TOO_LARGE")
         assert len(str(error)) < 700
@@ -198,7 +179,7 @@ def test_a_text_near_the_grammar_is_a_sound_rule_or_refused_in_bounded_steps(
     text = data.draw(near(kind) | st.text(max_size=60), label="text")
     found = read(READERS[kind], text, SUGGESTED if kind in ("zone", "json") else BASE)
     if found is not None:
-        assert steps_of(lambda: sound(found)) <= ASKED
+        assert lines_run(lambda: sound(found)) <= ASKED
 
 
 # -- settings and databases ----------------------------------------------------------------------
@@ -240,6 +221,6 @@ def test_a_database_of_any_name_is_one_or_refused_without_its_password(
             refusals.append(f"{error} {error.details}")
             return None
 
-    assert steps_of(lambda: reader(text)) <= BASE + EACH * len(text)
+    assert lines_run(lambda: reader(text)) <= BASE + EACH * len(text)
     if "://me:hunter2@" in text:
         assert not any("hunter2" in told for told in refusals)
